@@ -1,0 +1,144 @@
+//! Numbers as text: what Redis accepts as an integer or a double, and how doubles are printed.
+//!
+//! Doubles print as JavaScript prints them (shortest digits that read back the same, no trailing `.0`), because the SDKs
+//! turn text into a number only if it survives that round trip. `inf`, `-inf` and `nan` are Redis's words.
+
+use std::fmt;
+
+/// Parses a 64-bit integer as strictly as Redis: no plus sign, no spaces, no leading zeros, no `-0`.
+pub fn parse_integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, text),
+    };
+    match digits {
+        [b'0'] if !negative => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
+        _ => return None,
+    }
+    let mut value: i64 = 0;
+    for &digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        let digit = i64::from(digit - b'0');
+        value = value.checked_mul(10)?;
+        value = if negative {
+            value.checked_sub(digit)?
+        } else {
+            value.checked_add(digit)?
+        };
+    }
+    Some(value)
+}
+
+/// Parses a double: decimal with optional exponent, or `inf`/`infinity` with a sign. No spaces, no `nan`.
+pub fn parse_double(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Some(hex) = hex_digits(text) {
+        return hex;
+    }
+    let value: f64 = text.parse().ok()?;
+    // An overflowing literal such as 1e400 is refused; the word for infinity is not.
+    let spelled = text.trim_start_matches(['+', '-']).starts_with(['i', 'I']);
+    (!value.is_nan() && (value.is_finite() || spelled)).then_some(value)
+}
+
+/// C's `strtod` takes `0x1F`, so Redis does; whole hexadecimal numbers are all anyone sends.
+fn hex_digits(text: &str) -> Option<Option<f64>> {
+    let (negative, rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = rest
+        .strip_prefix("0x")
+        .or_else(|| rest.strip_prefix("0X"))?;
+    let value = u64::from_str_radix(digits, 16)
+        .ok()
+        .filter(|_| !digits.starts_with(['+', '-']));
+    Some(value.map(|value| {
+        if negative {
+            -(value as f64)
+        } else {
+            value as f64
+        }
+    }))
+}
+
+/// Prints a double the way every door shows it.
+///
+/// ```
+/// use dormouse_proto::Double;
+/// assert_eq!(Double(3.0).to_string(), "3");
+/// assert_eq!(Double(0.1).to_string(), "0.1");
+/// assert_eq!(Double(1e21).to_string(), "1e+21");
+/// assert_eq!(Double(f64::NEG_INFINITY).to_string(), "-inf");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Double(pub f64);
+
+impl Double {
+    /// Calls `f` with the text, without allocating.
+    pub fn with_text<T>(self, f: impl FnOnce(&str) -> T) -> T {
+        if self.0 == 0.0 && self.0.is_sign_negative() {
+            return f("-0");
+        }
+        match self.0 {
+            value if value == f64::INFINITY => f("inf"),
+            value if value == f64::NEG_INFINITY => f("-inf"),
+            value if value.is_nan() => f("nan"),
+            value => f(ryu_js::Buffer::new().format_finite(value)),
+        }
+    }
+}
+
+impl fmt::Display for Double {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| out.write_str(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_parse_as_strictly_as_redis() {
+        for (text, value) in [
+            ("0", Some(0)),
+            ("-1", Some(-1)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("-0", None),
+            ("+1", None),
+            ("01", None),
+            (" 1", None),
+            ("1 ", None),
+            ("", None),
+            ("-", None),
+            ("1.0", None),
+        ] {
+            assert_eq!(parse_integer(text.as_bytes()), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn doubles_parse_as_redis_does() {
+        for (text, value) in [
+            ("1.5", Some(1.5)),
+            ("+1.5", Some(1.5)),
+            ("1e3", Some(1000.0)),
+            ("-inf", Some(f64::NEG_INFINITY)),
+            ("+Infinity", Some(f64::INFINITY)),
+            ("0x10", Some(16.0)),
+            ("nan", None),
+            ("1e400", None),
+            ("", None),
+            (" 1", None),
+            ("1 ", None),
+        ] {
+            assert_eq!(parse_double(text.as_bytes()), value, "{text:?}");
+        }
+    }
+}
