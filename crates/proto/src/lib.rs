@@ -6,6 +6,8 @@
 mod error;
 mod number;
 mod reply;
+pub mod resp;
+pub mod rest;
 
 pub use error::CommandError;
 pub use number::{Double, parse_double, parse_integer};

@@ -45,6 +45,10 @@ pub fn parse_double(text: &[u8]) -> Option<f64> {
 }
 
 /// C's `strtod` takes `0x1F`, so Redis does; whole hexadecimal numbers are all anyone sends.
+#[expect(
+    clippy::option_option,
+    reason = "not hexadecimal at all, and hexadecimal but wrong, are two things"
+)]
 fn hex_digits(text: &str) -> Option<Option<f64>> {
     let (negative, rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -1,0 +1,157 @@
+//! Replies as RESP2 or RESP3 text, appended to a write buffer.
+//!
+//! RESP2 knows no maps, sets, doubles or booleans, so they are flattened the way Redis flattens them. Nothing is allocated
+//! beyond the growth of the buffer itself. Texts that must fit one line lose their line breaks here, whoever made them: a
+//! stray one would make the client read our text as the next reply.
+
+use std::io::Write as _;
+
+use super::Version;
+use crate::{Blob, CommandError, Double, Reply};
+
+/// Appends `reply` to `out`.
+///
+/// ```
+/// use dormouse_proto::{Reply, resp::{Version, encode}};
+/// let mut out = Vec::new();
+/// let reply = Reply::Pairs(vec![(Reply::bulk("m"), Reply::Double(1.5))]);
+/// encode(&reply, Version::Resp2, &mut out);
+/// assert_eq!(out, b"*2\r\n$1\r\nm\r\n$3\r\n1.5\r\n");
+/// out.clear();
+/// encode(&reply, Version::Resp3, &mut out);
+/// assert_eq!(out, b"*1\r\n*2\r\n$1\r\nm\r\n,1.5\r\n");
+/// ```
+pub fn encode(reply: &Reply, version: Version, out: &mut Vec<u8>) {
+    let resp3 = version == Version::Resp3;
+    match reply {
+        Reply::Status(text) => line(b'+', text, out),
+        Reply::Bulk(bytes) => bulk(bytes, out),
+        Reply::Integer(value) => integer(*value, out),
+        Reply::Double(value) => double(*value, resp3, out),
+        Reply::Bool(value) if resp3 => {
+            out.extend_from_slice(if *value { b"#t\r\n" } else { b"#f\r\n" });
+        }
+        Reply::Bool(value) => integer(i64::from(*value), out),
+        Reply::Null | Reply::NullArray if resp3 => out.extend_from_slice(b"_\r\n"),
+        Reply::Null => out.extend_from_slice(b"$-1\r\n"),
+        Reply::NullArray => out.extend_from_slice(b"*-1\r\n"),
+        Reply::Array(items) => sequence(b'*', items, version, out),
+        Reply::Set(items) => sequence(if resp3 { b'~' } else { b'*' }, items, version, out),
+        Reply::Push(items) => sequence(if resp3 { b'>' } else { b'*' }, items, version, out),
+        Reply::Map(pairs) => map(pairs, version, out),
+        Reply::Pairs(pairs) => scored(pairs, version, out),
+        Reply::Verbatim(text) if resp3 => verbatim(text, out),
+        Reply::Verbatim(text) => bulk(text, out),
+        Reply::Many(replies) => all(replies, version, out),
+        Reply::Error(error) => failure(error, out),
+    }
+}
+
+/// Appends a command as a client sends it.
+pub fn encode_command<'a, I>(args: I, out: &mut Vec<u8>)
+where
+    I: IntoIterator<Item = &'a [u8]>,
+    I::IntoIter: ExactSizeIterator,
+{
+    let args = args.into_iter();
+    header(b'*', args.len(), out);
+    for arg in args {
+        bulk(arg, out);
+    }
+}
+
+/// `*3\r\n` and its like.
+fn header(kind: u8, count: usize, out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
+    // The length has at most 20 digits, the rest of the frame 5 bytes.
+    out.reserve(bytes.len() + 25);
+    header(b'$', bytes.len(), out);
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn integer(value: i64, out: &mut Vec<u8>) {
+    out.push(b':');
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn double(value: f64, resp3: bool, out: &mut Vec<u8>) {
+    Double(value).with_text(|text| {
+        if resp3 {
+            line(b',', text.as_bytes(), out);
+        } else {
+            bulk(text.as_bytes(), out);
+        }
+    });
+}
+
+fn verbatim(text: &Blob, out: &mut Vec<u8>) {
+    header(b'=', text.len() + 4, out);
+    out.extend_from_slice(b"txt:");
+    out.extend_from_slice(text);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn line(kind: u8, text: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    let start = out.len();
+    out.extend_from_slice(text);
+    end_line(start, out);
+}
+
+fn failure(error: &CommandError, out: &mut Vec<u8>) {
+    out.push(b'-');
+    let start = out.len();
+    write!(out, "{error}").expect("a vector takes whatever is written to it");
+    end_line(start, out);
+}
+
+/// Makes what was written from `start` on one line, and ends it.
+fn end_line(start: usize, out: &mut Vec<u8>) {
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn sequence(kind: u8, items: &[Reply], version: Version, out: &mut Vec<u8>) {
+    header(kind, items.len(), out);
+    all(items, version, out);
+}
+
+fn all(replies: &[Reply], version: Version, out: &mut Vec<u8>) {
+    for reply in replies {
+        encode(reply, version, out);
+    }
+}
+
+fn map(pairs: &[(Reply, Reply)], version: Version, out: &mut Vec<u8>) {
+    match version {
+        Version::Resp2 => header(b'*', pairs.len() * 2, out),
+        Version::Resp3 => header(b'%', pairs.len(), out),
+    }
+    for (key, value) in pairs {
+        encode(key, version, out);
+        encode(value, version, out);
+    }
+}
+
+fn scored(pairs: &[(Reply, Reply)], version: Version, out: &mut Vec<u8>) {
+    if version == Version::Resp2 {
+        return map(pairs, version, out);
+    }
+    header(b'*', pairs.len(), out);
+    for (member, score) in pairs {
+        header(b'*', 2, out);
+        encode(member, version, out);
+        encode(score, version, out);
+    }
+}
