@@ -1,1 +1,36 @@
-//! engine
+//! The engine: what commands mean.
+//!
+//! It holds the command table and the data types, and runs commands on keys in memory. It is pure: no I/O, no clock, no
+//! chance, no async, no threads. Time and seeds come in as a [`Moment`], cold keys through a [`Source`], and what changed
+//! goes out as effects ([`Done::journal`]) that [`replay`] turns into the same state again. Two runs from one seed are the
+//! same bytes.
+//!
+//! Read `table.rs`, then `types/hash.rs`, then `txn.rs`.
+
+mod args;
+mod client;
+mod codec;
+mod command;
+mod glob;
+mod hub;
+mod keyspace;
+mod moment;
+mod scan_map;
+mod script;
+mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod txn;
+mod types;
+mod value;
+
+pub use client::{Client, ClientId, Door, Grant, Queued, Transaction};
+pub use codec::Corrupt;
+pub use command::{Command, Effect, Group, Keys, Run, Session};
+pub use hub::{Event, Facts, Hub, Limits, Notifications, Ticket};
+pub use keyspace::{Entry, Keyspace, Nothing, Record, Source, SourceError};
+pub use moment::{Moment, Random};
+pub use scan_map::{Cursor, hash, set_hash_seed};
+pub use table::{Found, all, find};
+pub use txn::{Block, Done, Outcome, Parts, Patient, ReplayError, Stop, Txn, Watchdog, replay};
+pub use value::{Type, Value};

@@ -84,9 +84,7 @@ pub enum CommandError {
     #[error("EXECABORT Transaction discarded because of previous errors.")]
     ExecAbort,
     /// A script has run past the time limit and holds the database.
-    #[error(
-        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
-    )]
+    #[error("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")]
     Busy,
     /// `SCRIPT KILL` with nothing to kill.
     #[error("NOTBUSY No scripts in execution right now.")]
@@ -109,9 +107,7 @@ pub enum CommandError {
     #[error("ERR max single record size exceeded")]
     RecordTooLarge,
     /// The disk refused a write: nothing more is accepted until the operator has looked.
-    #[error(
-        "MISCONF Errors writing to the commit log. Writes are refused until the server is restarted; see its log."
-    )]
+    #[error("MISCONF Errors writing to the commit log. Writes are refused until the server is restarted; see its log.")]
     LogFailed,
     /// A stored record could not be read.
     #[error("ERR stored data could not be read; see the server's log")]

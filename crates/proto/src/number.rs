@@ -23,11 +23,7 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
         }
         let digit = i64::from(digit - b'0');
         value = value.checked_mul(10)?;
-        value = if negative {
-            value.checked_sub(digit)?
-        } else {
-            value.checked_add(digit)?
-        };
+        value = if negative { value.checked_sub(digit)? } else { value.checked_add(digit)? };
     }
     Some(value)
 }
@@ -45,28 +41,15 @@ pub fn parse_double(text: &[u8]) -> Option<f64> {
 }
 
 /// C's `strtod` takes `0x1F`, so Redis does; whole hexadecimal numbers are all anyone sends.
-#[expect(
-    clippy::option_option,
-    reason = "not hexadecimal at all, and hexadecimal but wrong, are two things"
-)]
+#[expect(clippy::option_option, reason = "not hexadecimal at all, and hexadecimal but wrong, are two things")]
 fn hex_digits(text: &str) -> Option<Option<f64>> {
     let (negative, rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let digits = rest
-        .strip_prefix("0x")
-        .or_else(|| rest.strip_prefix("0X"))?;
-    let value = u64::from_str_radix(digits, 16)
-        .ok()
-        .filter(|_| !digits.starts_with(['+', '-']));
-    Some(value.map(|value| {
-        if negative {
-            -(value as f64)
-        } else {
-            value as f64
-        }
-    }))
+    let digits = rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X"))?;
+    let value = u64::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with(['+', '-']));
+    Some(value.map(|value| if negative { -(value as f64) } else { value as f64 }))
 }
 
 /// Prints a double the way every door shows it.

@@ -204,10 +204,7 @@ impl Parser {
 
     /// The arguments of the command found last, which was found in `buf`.
     pub fn args<'a>(&'a self, buf: &'a [u8]) -> ArgsIter<'a> {
-        ArgsIter {
-            bytes: if self.typed { &self.line } else { buf },
-            ranges: self.args.iter(),
-        }
+        ArgsIter { bytes: if self.typed { &self.line } else { buf }, ranges: self.args.iter() }
     }
 
     /// Whether nothing has been read of the next command, so that the connection may be closed without losing anything.
@@ -245,11 +242,7 @@ impl Parser {
         self.at = 0;
         self.scanned = 0;
         self.bulk = None;
-        self.stage = if self.typed {
-            Stage::Inline
-        } else {
-            Stage::Count
-        };
+        self.stage = if self.typed { Stage::Inline } else { Stage::Count };
     }
 
     /// Takes the line `*3\r\n`; an array of nothing and a null array both count none.
@@ -316,11 +309,7 @@ impl Parser {
     }
 
     /// Takes the line at `at`, up to a carriage return and whatever byte comes behind it.
-    fn line(
-        &mut self,
-        buf: &[u8],
-        too_long: ProtocolError,
-    ) -> Result<Option<Range<usize>>, ProtocolError> {
+    fn line(&mut self, buf: &[u8], too_long: ProtocolError) -> Result<Option<Range<usize>>, ProtocolError> {
         let rest = buf.get(self.scanned..).unwrap_or_default();
         let found = rest.iter().position(|&byte| byte == b'\r');
         let end = self.scanned + found.unwrap_or(rest.len());
@@ -396,11 +385,7 @@ fn skip_blanks(text: &[u8]) -> &[u8] {
 }
 
 /// Splits a typed line as a shell would: words apart by blanks, `"…"` with escapes, `'…'` without.
-fn split_line(
-    line: &[u8],
-    text: &mut Vec<u8>,
-    args: &mut Vec<Range<usize>>,
-) -> Result<(), ProtocolError> {
+fn split_line(line: &[u8], text: &mut Vec<u8>, args: &mut Vec<Range<usize>>) -> Result<(), ProtocolError> {
     let mut rest = skip_blanks(line);
     while !rest.is_empty() {
         let start = text.len();
@@ -433,16 +418,11 @@ fn word_ends(rest: &[u8]) -> Result<&[u8], ProtocolError> {
     }
 }
 
-fn take_double_quoted<'a>(
-    mut rest: &'a [u8],
-    text: &mut Vec<u8>,
-) -> Result<&'a [u8], ProtocolError> {
+fn take_double_quoted<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
     loop {
         rest = match rest {
             [b'"', tail @ ..] => return Ok(tail),
-            [b'\\', b'x', high, low, tail @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            [b'\\', b'x', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 text.push(hex_value(*high) << 4 | hex_value(*low));
                 tail
             }
@@ -459,10 +439,7 @@ fn take_double_quoted<'a>(
     }
 }
 
-fn take_single_quoted<'a>(
-    mut rest: &'a [u8],
-    text: &mut Vec<u8>,
-) -> Result<&'a [u8], ProtocolError> {
+fn take_single_quoted<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
     loop {
         rest = match rest {
             [b'\'', tail @ ..] => return Ok(tail),
@@ -495,5 +472,259 @@ fn hex_value(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',
         _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::resp::encode_command;
+
+    /// All commands of a stream, and the error it ends with, if it does.
+    type Outcome = (Vec<Vec<Vec<u8>>>, Option<String>);
+
+    /// Feeds `stream` to one parser, which sees more of it whenever it asks, `step` bytes at a time.
+    fn feed(stream: &[u8], limits: Limits, step: usize) -> Outcome {
+        let mut parser = Parser::new(limits);
+        let mut commands = Vec::new();
+        let (mut start, mut end) = (0, 0);
+        loop {
+            match parser.parse(&stream[start..end]) {
+                Ok(Parsed::Incomplete { more }) => {
+                    assert!(more > 0);
+                    if end == stream.len() {
+                        return (commands, None);
+                    }
+                    end = stream.len().min(end + step);
+                }
+                Ok(Parsed::Skip { consumed }) => start += consumed,
+                Ok(Parsed::Complete { consumed }) => {
+                    let args = parser.args(&stream[start..end]);
+                    commands.push(args.map(<[u8]>::to_vec).collect());
+                    start += consumed;
+                }
+                Err(error) => return (commands, Some(error.to_string())),
+            }
+        }
+    }
+
+    /// The same, and makes sure that it does not matter how the bytes arrive.
+    fn parse(stream: &[u8], limits: &Limits) -> Outcome {
+        let whole = feed(stream, limits.clone(), stream.len().max(1));
+        for step in [1, 2, 7] {
+            assert_eq!(feed(stream, limits.clone(), step), whole, "in steps of {step}");
+        }
+        whole
+    }
+
+    fn commands(stream: &[u8]) -> Vec<Vec<Vec<u8>>> {
+        let (commands, error) = parse(stream, &Limits::default());
+        assert_eq!(error, None, "{}", stream.escape_ascii());
+        commands
+    }
+
+    fn error(stream: &[u8], limits: &Limits) -> String {
+        let (_, error) = parse(stream, limits);
+        error.unwrap_or_else(|| panic!("no error: {}", stream.escape_ascii()))
+    }
+
+    #[test]
+    fn commands_are_found_as_redis_finds_them() {
+        let cases: &[(&[u8], &[&[&[u8]]])] = &[
+            (b"*1\r\n$4\r\nPING\r\n", &[&[b"PING"]]),
+            (b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n", &[&[b"ECHO", b""]]),
+            (b"*2\r\n$4\r\nECHO\r\n$2\r\n\r\n\r\n", &[&[b"ECHO", b"\r\n"]]),
+            (b"*1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n", &[&[b"a"], &[b"b"]]),
+            // Nothing is asked for.
+            (b"*0\r\n*-1\r\n*-5\r\nPING\r\n", &[&[b"PING"]]),
+            (b"\r\n\n  \t\r\nPING\n", &[&[b"PING"]]),
+            // Redis looks at no byte behind a bulk string, and at none behind a carriage return.
+            (b"*1\r\n$4\r\nPINGxx*1\rx$1\rya\r\n", &[&[b"PING"], &[b"a"]]),
+            // Not there yet.
+            (b"", &[]),
+            (b"*1\r", &[]),
+            (b"*1\r\n$4\r\nPING\r", &[]),
+            (b"*1048576\r\n", &[]),
+            (b"PING", &[]),
+        ];
+        for (stream, expected) in cases {
+            assert_eq!(commands(stream), *expected, "{}", stream.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn typed_lines_are_split_as_redis_splits_them() {
+        let cases: &[(&[u8], &[&[u8]])] = &[
+            (b"PING\r\n", &[b"PING"]),
+            (b"  SET  k\tv  \n", &[b"SET", b"k", b"v"]),
+            (b"PING\rX\r\n", &[b"PING", b"X"]),
+            (b"PING\r\r\n", &[b"PING"]),
+            (b"ECHO\ta\x0bb\r\n", &[b"ECHO", b"a\x0bb"]),
+            (b"ECHO\x0ca\r\n", &[b"ECHO\x0ca"]),
+            (br#"ECHO """#, &[b"ECHO", b""]),
+            (br"ECHO ''", &[b"ECHO", b""]),
+            (br#"ECHO "a\x41\n\r\t\b\a\q\"\\""#, &[b"ECHO", b"aA\n\r\t\x08\x07q\"\\"]),
+            (br#"ECHO "\xZZ" "\x4""#, &[b"ECHO", b"xZZ", b"x4"]),
+            (br#"ECHO "\xfF\x00""#, &[b"ECHO", b"\xff\x00"]),
+            (br"ECHO 'a\'b\n\\x'", &[b"ECHO", br"a'b\n\\x"]),
+            (br#"ECHO ab"c d""#, &[b"ECHO", b"abc d"]),
+            (br"ECHO a\x41", &[b"ECHO", br"a\x41"]),
+            (b"ECHO \"a\"\x0b\r\n", &[b"ECHO", b"a"]),
+        ];
+        for (line, expected) in cases {
+            let mut line = line.to_vec();
+            line.extend_from_slice(if line.ends_with(b"\n") { b"" } else { b"\r\n" });
+            assert_eq!(commands(&line), [*expected], "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn errors_are_worded_as_redis_words_them() {
+        let limits = Limits { args_max: 2_147_483_647, ..Limits::default() };
+        for (stream, text) in [
+            (b"*x\r\n".as_slice(), "invalid multibulk length"),
+            (b"*\r\n", "invalid multibulk length"),
+            (b"*+1\r\n", "invalid multibulk length"),
+            (b"*01\r\n", "invalid multibulk length"),
+            (b"* 1\r\n", "invalid multibulk length"),
+            (b"*1x\r\n", "invalid multibulk length"),
+            (b"*1\n$4\r\nPING\r\n", "invalid multibulk length"),
+            (b"*2147483648\r\n", "invalid multibulk length"),
+            (b"*-9999999999999999999\r\n", "invalid multibulk length"),
+            (b"*1\r\n*1\r\n", "expected '$', got '*'"),
+            (b"*1\r\nabc\r\n", "expected '$', got 'a'"),
+            (b"*1\r\n\r\n", "expected '$', got ' '"),
+            (b"*1\r\n\xff\r\n", "expected '$', got '?'"),
+            (b"*1\r\n$-1\r\n", "invalid bulk length"),
+            (b"*1\r\n$x\r\n", "invalid bulk length"),
+            (b"*1\r\n$\r\n", "invalid bulk length"),
+            (b"*1\r\n$+4\r\nPING\r\n", "invalid bulk length"),
+            (b"*1\r\n$04\r\nPING\r\n", "invalid bulk length"),
+            (b"*1\r\n$536870913\r\n", "invalid bulk length"),
+            (b"ECHO \"abc\r\n", "unbalanced quotes in request"),
+            (b"ECHO 'abc\r\n", "unbalanced quotes in request"),
+            (b"ECHO \"abc\\\r\n", "unbalanced quotes in request"),
+            (b"ECHO \"abc\"d\r\n", "unbalanced quotes in request"),
+            (b"ECHO 'abc'd\r\n", "unbalanced quotes in request"),
+            (
+                br"ECHO 'abc\\'
+",
+                "unbalanced quotes in request",
+            ),
+            (b"ECHO ab\"c d\r\n", "unbalanced quotes in request"),
+        ] {
+            let expected = format!("ERR Protocol error: {text}");
+            assert_eq!(error(stream, &limits), expected, "{}", stream.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn limits_hold_at_the_limit_and_one_past_it() {
+        let limits =
+            Limits { args_max: 2, bulk_bytes_max: 5, inline_bytes_max: 8, request_bytes_max: 25, authenticated: true };
+        for fits in [
+            b"*2\r\n$1\r\na\r\n$1\r\nb\r\n".as_slice(),
+            b"*1\r\n$5\r\nabcde\r\n",
+            b"*2\r\n$5\r\nabcde\r\n$3\r\nabc\r\n",
+            b"PING abc\n",
+        ] {
+            let (commands, error) = parse(fits, &limits);
+            assert_eq!((commands.len(), error), (1, None), "{}", fits.escape_ascii());
+        }
+        for (stream, text) in [
+            (b"*3\r\n".as_slice(), "Protocol error: invalid multibulk length"),
+            (b"*1\r\n$6\r\n", "Protocol error: invalid bulk length"),
+            (b"*2\r\n$5\r\nabcde\r\n$5\r\n", "max request size exceeded"),
+            (b"PING abcd\n", "Protocol error: too big inline request"),
+            (b"PING abcd", "Protocol error: too big inline request"),
+            (b"*00000000", "Protocol error: too big mbulk count string"),
+            (b"*00000000\r\n", "Protocol error: too big mbulk count string"),
+            (b"*1\r\n$00000000", "Protocol error: too big bulk count string"),
+            (b"*1\r\naaaaaaaaa", "Protocol error: too big bulk count string"),
+            (b"a b c\n", "Protocol error: invalid multibulk length"),
+        ] {
+            assert_eq!(error(stream, &limits), format!("ERR {text}"), "{}", stream.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn strangers_may_send_little() {
+        let mut limits = Limits { authenticated: false, ..Limits::default() };
+        let text = "ERR Protocol error: unauthenticated ".to_owned();
+        assert_eq!(parse(b"*10\r\n$16384\r\n", &limits), (vec![], None));
+        assert_eq!(error(b"*11\r\n", &limits), text.clone() + "multibulk length");
+        assert_eq!(error(b"*1\r\n$16385\r\n", &limits), text + "bulk length");
+        limits.authenticated = true;
+        assert_eq!(parse(b"*11\r\n$16385\r\n", &limits), (vec![], None));
+    }
+
+    #[test]
+    fn a_large_value_is_waited_for_without_looking_at_it_again() {
+        let mut parser = Parser::new(Limits::default());
+        let mut buf = b"*2\r\n$3\r\nGET\r\n$1000\r\n".to_vec();
+        assert_eq!(parser.parse(&buf), Ok(Parsed::Incomplete { more: 1002 }));
+        let header = buf.len();
+        buf.resize(header + 500, b'v');
+        // What has been understood is not needed again: only its place counts.
+        buf[..header].fill(0);
+        assert_eq!(parser.parse(&buf), Ok(Parsed::Incomplete { more: 502 }));
+        buf.resize(header + 1002, b'v');
+        assert_eq!(parser.parse(&buf), Ok(Parsed::Complete { consumed: header + 1002 }));
+        parser.with_args(&buf, |args| assert_eq!(args[1].len(), 1000));
+    }
+
+    #[test]
+    fn what_is_still_missing_is_known_for_several_arguments() {
+        let mut parser = Parser::new(Limits::default());
+        let parsed = parser.parse(b"*3\r\n$3\r\nGE");
+        assert_eq!(parsed, Ok(Parsed::Incomplete { more: 3 + 2 * 6 }));
+        assert!(!parser.is_idle());
+    }
+
+    #[test]
+    fn many_arguments_are_handed_out_as_well_as_few() {
+        for count in [1, 16, 17, 5000] {
+            let expected = vec![b"arg".as_slice(); count];
+            let mut buf = Vec::new();
+            encode_command(expected.iter().copied(), &mut buf);
+            let mut parser = Parser::new(Limits::default());
+            parser.parse(&buf).unwrap();
+            parser.with_args(&buf, |args| assert_eq!(args, expected));
+            assert_eq!(parser.args(&buf).len(), count);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_found_again(
+            sent in prop::collection::vec(
+                prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..20),
+                0..8,
+            )
+        ) {
+            let mut stream = Vec::new();
+            for command in &sent {
+                encode_command(command.iter().map(Vec::as_slice), &mut stream);
+            }
+            prop_assert_eq!(commands(&stream), sent);
+        }
+
+        #[test]
+        fn it_never_matters_how_bytes_arrive(stream in "[*$0-3a\"'\\\\ \r\n-]{0,60}") {
+            let limits = Limits { inline_bytes_max: 12, request_bytes_max: 40, ..Limits::default() };
+            parse(stream.as_bytes(), &limits);
+        }
+
+        #[test]
+        fn quoting_a_word_keeps_it(word in prop::collection::vec(any::<u8>(), 0..40)) {
+            let mut line = b"ECHO \"".to_vec();
+            for byte in &word {
+                line.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+            }
+            line.extend_from_slice(b"\"\r\n");
+            prop_assert_eq!(commands(&line), vec![vec![b"ECHO".to_vec(), word]]);
+        }
     }
 }

@@ -203,7 +203,140 @@ fn deeper(depth: usize) -> Result<usize, Stop> {
 }
 
 fn failure(text: &[u8]) -> Reply {
-    Reply::Error(CommandError::from(
-        String::from_utf8_lossy(text).into_owned(),
-    ))
+    Reply::Error(CommandError::from(String::from_utf8_lossy(text).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::resp::{Version, encode};
+
+    fn decode(text: &[u8]) -> Result<Option<Reply>, ReplyError> {
+        let decoded = decode_reply(text)?;
+        Ok(decoded.map(|(reply, consumed)| {
+            assert_eq!(consumed, text.len(), "{}", text.escape_ascii());
+            reply
+        }))
+    }
+
+    #[test]
+    fn each_form_is_read() {
+        let one = || Reply::Integer(1);
+        let cases: Vec<(&[u8], Reply)> = vec![
+            (b"+OK\r\n", Reply::OK),
+            (b"+\r\n", Reply::status("")),
+            (b"-ERR no\r\n", Reply::Error(CommandError::text("ERR no"))),
+            (b"!6\r\nERR no\r\n", Reply::Error(CommandError::text("ERR no"))),
+            (b":-7\r\n", Reply::Integer(-7)),
+            (b"$3\r\na\r\n\r\n", Reply::bulk("a\r\n")),
+            (b"$-1\r\n", Reply::Null),
+            (b"*-1\r\n", Reply::NullArray),
+            (b"_\r\n", Reply::Null),
+            (b"#t\r\n", Reply::Bool(true)),
+            (b",1.5e3\r\n", Reply::Double(1500.0)),
+            (b",-inf\r\n", Reply::Double(f64::NEG_INFINITY)),
+            (b"(12345678901234567890\r\n", Reply::bulk("12345678901234567890")),
+            (b"=6\r\ntxt:hi\r\n", Reply::Verbatim(Blob::from(b"hi"))),
+            (b"*2\r\n:1\r\n*0\r\n", Reply::Array(vec![one(), Reply::Array(vec![])])),
+            (b"~1\r\n:1\r\n", Reply::Set(vec![one()])),
+            (b">1\r\n:1\r\n", Reply::Push(vec![one()])),
+            (b"%1\r\n:1\r\n:1\r\n", Reply::Map(vec![(one(), one())])),
+            (b"|1\r\n+ttl\r\n:9\r\n:1\r\n", one()),
+        ];
+        for (text, reply) in cases {
+            assert_eq!(decode(text), Ok(Some(reply)), "{}", text.escape_ascii());
+            for cut in 0..text.len() {
+                assert_eq!(decode_reply(&text[..cut]), Ok(None), "{}", text[..cut].escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_reply_is_refused() {
+        for (text, error) in [
+            (b"x\r\n".as_slice(), ReplyError::UnknownType(b'x')),
+            (b":1x\r\n", ReplyError::InvalidValue),
+            (b":\r\n", ReplyError::InvalidValue),
+            (b"_x\r\n", ReplyError::InvalidValue),
+            (b"#1\r\n", ReplyError::InvalidValue),
+            (b",one\r\n", ReplyError::InvalidValue),
+            (b"=2\r\nhi\r\n", ReplyError::InvalidValue),
+            (b"=-1\r\n", ReplyError::InvalidLength),
+            (b"$-2\r\n", ReplyError::InvalidLength),
+            (b"$?\r\n", ReplyError::InvalidLength),
+            (b"*9999999999999999999\r\n", ReplyError::InvalidLength),
+            (b"$1\r\nab\r\n", ReplyError::MissingLineEnd),
+            (b"+a\rb\r\n", ReplyError::MissingLineEnd),
+        ] {
+            assert_eq!(decode(text), Err(error), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn nesting_ends_at_its_limit() {
+        let nested = |depth: usize| [b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat();
+        assert!(matches!(decode(&nested(DEPTH_MAX)), Ok(Some(_))));
+        assert_eq!(decode(&nested(DEPTH_MAX + 1)), Err(ReplyError::TooDeep));
+        let attributes = b"|0\r\n".repeat(DEPTH_MAX + 1);
+        assert_eq!(decode(&attributes), Err(ReplyError::TooDeep));
+    }
+
+    #[test]
+    fn a_claimed_length_is_not_believed() {
+        assert_eq!(decode(b"*4611686018427387904\r\n"), Ok(None));
+        assert_eq!(decode(b"$9223372036854775807\r\nabc"), Ok(None));
+    }
+
+    fn blob() -> impl Strategy<Value = Blob> {
+        prop::collection::vec(any::<u8>(), 0..60).prop_map(Blob::from)
+    }
+
+    /// Replies that RESP3 carries without loss.
+    fn reply() -> impl Strategy<Value = Reply> {
+        let leaf = prop_oneof![
+            "[^\r\n]{0,20}".prop_map(|text| Reply::Status(Blob::from(text.as_bytes()))),
+            "[^\r\n]{0,20}".prop_map(|text| Reply::Error(text.into())),
+            blob().prop_map(Reply::Bulk),
+            blob().prop_map(Reply::Verbatim),
+            any::<i64>().prop_map(Reply::Integer),
+            any::<f64>().prop_filter("nan differs from itself", |value| !value.is_nan()).prop_map(Reply::Double),
+            any::<bool>().prop_map(Reply::Bool),
+            Just(Reply::Null),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            let items = prop::collection::vec(inner.clone(), 0..6);
+            prop_oneof![
+                items.clone().prop_map(Reply::Array),
+                items.clone().prop_map(Reply::Set),
+                items.prop_map(Reply::Push),
+                prop::collection::vec((inner.clone(), inner), 0..4).prop_map(Reply::Map),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn resp3_carries_replies_without_loss(reply in reply()) {
+            let mut out = Vec::new();
+            encode(&reply, Version::Resp3, &mut out);
+            prop_assert_eq!(decode(&out), Ok(Some(reply)));
+        }
+
+        #[test]
+        fn resp2_flattened_once_stays_the_same(reply in reply()) {
+            let mut first = Vec::new();
+            encode(&reply, Version::Resp2, &mut first);
+            let flat = decode(&first).unwrap().unwrap();
+            let mut second = Vec::new();
+            encode(&flat, Version::Resp2, &mut second);
+            prop_assert_eq!(first, second);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = decode_reply(&bytes);
+        }
+    }
 }

@@ -155,3 +155,58 @@ fn scored(pairs: &[(Reply, Reply)], version: Version, out: &mut Vec<u8>) {
         encode(score, version, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(reply: &Reply) -> (String, String) {
+        let text = |version| {
+            let mut out = Vec::new();
+            encode(reply, version, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        (text(Version::Resp2), text(Version::Resp3))
+    }
+
+    #[test]
+    fn each_reply_has_its_form_in_both_versions() {
+        let one = || Reply::Integer(1);
+        let pair = || vec![(Reply::bulk("m"), Reply::Double(0.1))];
+        let cases = [
+            (Reply::OK, "+OK\r\n", "+OK\r\n"),
+            (Reply::bulk("a\r\nb"), "$4\r\na\r\nb\r\n", "$4\r\na\r\nb\r\n"),
+            (Reply::bulk(""), "$0\r\n\r\n", "$0\r\n\r\n"),
+            (Reply::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
+            (Reply::Double(1e21), "$5\r\n1e+21\r\n", ",1e+21\r\n"),
+            (Reply::Double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
+            (Reply::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
+            (Reply::Double(f64::NAN), "$3\r\nnan\r\n", ",nan\r\n"),
+            (Reply::Bool(true), ":1\r\n", "#t\r\n"),
+            (Reply::Bool(false), ":0\r\n", "#f\r\n"),
+            (Reply::Null, "$-1\r\n", "_\r\n"),
+            (Reply::NullArray, "*-1\r\n", "_\r\n"),
+            (Reply::Array(vec![]), "*0\r\n", "*0\r\n"),
+            (Reply::Array(vec![one(), Reply::Null]), "*2\r\n:1\r\n$-1\r\n", "*2\r\n:1\r\n_\r\n"),
+            (Reply::Set(vec![one()]), "*1\r\n:1\r\n", "~1\r\n:1\r\n"),
+            (Reply::Push(vec![one()]), "*1\r\n:1\r\n", ">1\r\n:1\r\n"),
+            (Reply::Map(pair()), "*2\r\n$1\r\nm\r\n$3\r\n0.1\r\n", "%1\r\n$1\r\nm\r\n,0.1\r\n"),
+            (Reply::Pairs(pair()), "*2\r\n$1\r\nm\r\n$3\r\n0.1\r\n", "*1\r\n*2\r\n$1\r\nm\r\n,0.1\r\n"),
+            (Reply::Verbatim(Blob::from(b"hi")), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
+            (Reply::Many(vec![one(), Reply::OK]), ":1\r\n+OK\r\n", ":1\r\n+OK\r\n"),
+            (Reply::Error(CommandError::Syntax), "-ERR syntax error\r\n", "-ERR syntax error\r\n"),
+        ];
+        for (reply, resp2, resp3) in cases {
+            let (two, three) = both(&reply);
+            assert_eq!((&*two, &*three), (resp2, resp3), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_stays_one_line() {
+        let error = CommandError::UnknownCommand { name: "a\r\n+OK".to_owned(), args: "'\n' ".to_owned() };
+        let text = "-ERR unknown command 'a  +OK', with args beginning with: ' ' \r\n";
+        assert_eq!(both(&Reply::Error(error)).0, text);
+        assert_eq!(both(&Reply::Status(Blob::from(b"a\nb"))).0, "+a b\r\n");
+    }
+}

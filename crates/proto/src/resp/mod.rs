@@ -9,8 +9,7 @@ mod decode;
 mod encode;
 
 pub use command::{
-    ArgsIter, Limits, Parsed, Parser, ProtocolError, UNAUTHENTICATED_ARGS_MAX,
-    UNAUTHENTICATED_BULK_BYTES_MAX,
+    ArgsIter, Limits, Parsed, Parser, ProtocolError, UNAUTHENTICATED_ARGS_MAX, UNAUTHENTICATED_BULK_BYTES_MAX,
 };
 pub use decode::{DEPTH_MAX, ReplyError, decode_reply};
 pub use encode::{encode, encode_command};

@@ -19,10 +19,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            args_max: 1024 * 1024,
-            commands_max: 64 * 1024,
-        }
+        Self { args_max: 1024 * 1024, commands_max: 64 * 1024 }
     }
 }
 
@@ -60,9 +57,7 @@ pub enum BodyError {
     #[error("ERR argument {0} is null, arguments must be strings, numbers or booleans")]
     NullArgument(usize),
     /// An array or an object, which is no argument.
-    #[error(
-        "ERR argument {0} is an array or object, arguments must be strings, numbers or booleans"
-    )]
+    #[error("ERR argument {0} is an array or object, arguments must be strings, numbers or booleans")]
     NestedArgument(usize),
     /// More arguments than allowed.
     #[error("ERR too many arguments in one command, at most {0} are allowed")]
@@ -206,12 +201,7 @@ struct Scanner<'a, 'l> {
 
 impl<'a, 'l> Scanner<'a, 'l> {
     fn new(body: &'a [u8], scratch: &'a mut Vec<u8>, limits: &'l Limits) -> Self {
-        Self {
-            body,
-            at: 0,
-            arena: Arena::Untouched(scratch),
-            limits,
-        }
+        Self { body, at: 0, arena: Arena::Untouched(scratch), limits }
     }
 
     /// The next byte that is no blank; it stays where it is.
@@ -261,8 +251,7 @@ impl<'a, 'l> Scanner<'a, 'l> {
             if number > self.limits.commands_max {
                 return Err(BodyError::TooManyCommands(self.limits.commands_max));
             }
-            self.inner_command(pipeline)
-                .map_err(|error| in_command(number, error))?;
+            self.inner_command(pipeline).map_err(|error| in_command(number, error))?;
             pipeline.ends.push(pipeline.args.len());
             if !self.goes_on()? {
                 return Ok(());
@@ -483,11 +472,7 @@ impl<'a, 'l> Scanner<'a, 'l> {
 
     #[cold]
     fn wrong(&self, what: &'static str) -> BodyError {
-        let what = if self.at >= self.body.len() {
-            "it ends too early"
-        } else {
-            what
-        };
+        let what = if self.at >= self.body.len() { "it ends too early" } else { what };
         BodyError::Syntax { at: self.at, what }
     }
 }
@@ -504,9 +489,263 @@ fn check_utf8(text: &[u8]) -> Result<(), BodyError> {
 fn in_command(number: usize, error: BodyError) -> BodyError {
     match error {
         error @ (BodyError::Syntax { .. } | BodyError::NotUtf8 | BodyError::NotAPipeline) => error,
-        error => BodyError::InCommand {
-            number,
-            error: Box::new(error),
-        },
+        error => BodyError::InCommand { number, error: Box::new(error) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    type Command = Vec<Vec<u8>>;
+
+    fn owned(args: &[&[u8]]) -> Command {
+        args.iter().map(|arg| arg.to_vec()).collect()
+    }
+
+    fn command(body: &[u8]) -> Result<Command, BodyError> {
+        let mut scratch = b"left over".to_vec();
+        parse_command(body, &mut scratch, &Limits::default()).map(|args| owned(&args))
+    }
+
+    fn pipeline(body: &[u8]) -> Result<Vec<Command>, BodyError> {
+        let mut scratch = Vec::new();
+        let commands = parse_pipeline(body, &mut scratch, &Limits::default())?;
+        let listed: Vec<_> = commands.iter().map(owned).collect();
+        assert_eq!(listed.len(), commands.len());
+        assert_eq!(listed.is_empty(), commands.is_empty());
+        for (index, command) in listed.iter().enumerate() {
+            assert_eq!(commands.get(index).map(owned).as_ref(), Some(command));
+        }
+        assert_eq!(commands.get(listed.len()), None);
+        Ok(listed)
+    }
+
+    #[test]
+    fn elements_become_arguments() {
+        let cases: &[(&str, &[&str])] = &[
+            (r#"["PING"]"#, &["PING"]),
+            (r#"["SET","k","v"]"#, &["SET", "k", "v"]),
+            (" [ \"SET\" ,\t\"k\"\r\n, 1 ] \n", &["SET", "k", "1"]),
+            (r#"[""]"#, &[""]),
+            (r#"["a",true,false]"#, &["a", "true", "false"]),
+            // Numbers stay as they are written.
+            (r#"["a",0,-0,100,-5]"#, &["a", "0", "-0", "100", "-5"]),
+            (r#"["a",99.5,1e21,1E+2,2e-07,0.10]"#, &["a", "99.5", "1e21", "1E+2", "2e-07", "0.10"]),
+            (r#"["a",123456789012345678901234567890,1e999]"#, &["a", "123456789012345678901234567890", "1e999"]),
+            // Escapes.
+            (r#"["\"\\\/\b\f\n\r\t"]"#, &["\"\\/\u{8}\u{c}\n\r\t"]),
+            (r#"["\u0000\u00e9\u20AC","\ud83d\ude00"]"#, &["\0é€", "😀"]),
+            (r#"["a\nb","plain","c\nd"]"#, &["a\nb", "plain", "c\nd"]),
+            ("[\"é€😀\u{7f}\u{2028}\"]", &["é€😀\u{7f}\u{2028}"]),
+            // Half pairs.
+            (
+                r#"["\ud800","\udc00x","\ud800\n","\ud800\u0041"]"#,
+                &["\u{fffd}", "\u{fffd}x", "\u{fffd}\n", "\u{fffd}A"],
+            ),
+            (r#"["\ud800\ud83d\ude00"]"#, &["\u{fffd}😀"]),
+            (r#"["SET","k","{\"a\":[1,null]}"]"#, &["SET", "k", r#"{"a":[1,null]}"#]),
+        ];
+        for (body, expected) in cases {
+            let expected: Command = expected.iter().map(|arg| arg.as_bytes().to_vec()).collect();
+            assert_eq!(command(body.as_bytes()), Ok(expected.clone()), "{body}");
+            assert_eq!(pipeline(format!("[{body}]").as_bytes()), Ok(vec![expected]), "{body}");
+        }
+    }
+
+    #[test]
+    fn wrong_commands_are_told_apart() {
+        for (body, error) in [
+            ("", BodyError::Empty),
+            (" \n", BodyError::Empty),
+            ("{}", BodyError::NotACommand),
+            (r#""PING""#, BodyError::NotACommand),
+            ("null", BodyError::NotACommand),
+            ("PING", BodyError::NotACommand),
+            ("[]", BodyError::EmptyCommand),
+            ("[1]", BodyError::NameNotAString),
+            ("[null]", BodyError::NameNotAString),
+            ("[true]", BodyError::NameNotAString),
+            (r#"[["PING"]]"#, BodyError::NameNotAString),
+            (r#"["a",null]"#, BodyError::NullArgument(1)),
+            (r#"["a","b",[]]"#, BodyError::NestedArgument(2)),
+            (r#"["a",{}]"#, BodyError::NestedArgument(1)),
+        ] {
+            assert_eq!(command(body.as_bytes()), Err(error), "{body}");
+        }
+    }
+
+    #[test]
+    fn wrong_json_is_placed() {
+        for (body, at, what) in [
+            ("[", 1, "it ends too early"),
+            (r#"["a"#, 3, "it ends too early"),
+            (r#"["a\"#, 4, "it ends too early"),
+            (r#"["a""#, 4, "it ends too early"),
+            (r#"["a","#, 5, "it ends too early"),
+            (r#"["a",]"#, 5, "expected a string, a number or a boolean"),
+            (r#"[,"a"]"#, 1, "expected a string"),
+            ("['a']", 1, "expected a string"),
+            (r#"["a" "b"]"#, 5, "expected a comma or a closing bracket"),
+            (r#"["a"}"#, 4, "expected a comma or a closing bracket"),
+            (r#"["a"] x"#, 6, "unexpected text behind the array"),
+            (r#"["a"]]"#, 5, "unexpected text behind the array"),
+            ("[\"a\nb\"]", 3, "control character in a string"),
+            ("[\"\0\"]", 2, "control character in a string"),
+            (r#"["\x"]"#, 3, "unknown escape"),
+            (r#"["\u12g4"]"#, 3, "expected four hexadecimal digits"),
+            (r#"["\u123"]"#, 3, "expected four hexadecimal digits"),
+            (r#"["\u+123"]"#, 3, "expected four hexadecimal digits"),
+            (r#"["\ud800\u"]"#, 9, "expected four hexadecimal digits"),
+            (r#"["a",01]"#, 6, "expected a comma or a closing bracket"),
+            (r#"["a",-]"#, 6, "expected a digit"),
+            (r#"["a",1.]"#, 7, "expected a digit"),
+            (r#"["a",1.e1]"#, 7, "expected a digit"),
+            (r#"["a",1e]"#, 7, "expected a digit"),
+            (r#"["a",.5]"#, 5, "expected a string, a number or a boolean"),
+            (r#"["a",+5]"#, 5, "expected a string, a number or a boolean"),
+            (r#"["a",NaN]"#, 5, "expected a string, a number or a boolean"),
+            (r#"["a",trux]"#, 5, "unknown word"),
+            (r#"["a",nul]"#, 5, "unknown word"),
+            (r#"["a",truex]"#, 9, "expected a comma or a closing bracket"),
+        ] {
+            let error = command(body.as_bytes());
+            assert_eq!(error, Err(BodyError::Syntax { at, what }), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_called_so() {
+        for body in
+            [b"[\"a\xff\"]".as_slice(), b"[\"\\n\xc3\"]", b"[\"\xed\xa0\x80\"]", b"\x1f\x8b\x08", b"[\"a\"]\xff"]
+        {
+            assert_eq!(command(body), Err(BodyError::NotUtf8), "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn pipelines_hold_commands() {
+        let ok = |body: &str| pipeline(body.as_bytes()).map(|commands| commands.len());
+        assert_eq!(ok("[]"), Ok(0));
+        assert_eq!(ok(" [ ] "), Ok(0));
+        assert_eq!(ok(r#"[["a"],["b","c"] , ["d"]]"#), Ok(3));
+        for (body, error) in [
+            ("", BodyError::Empty),
+            ("{}", BodyError::NotAPipeline),
+            (r#"["PING"]"#, BodyError::NotAPipeline),
+            (r#"[["PING"],null]"#, BodyError::NotAPipeline),
+            (r#"[["PING"],{}]"#, BodyError::NotAPipeline),
+            (r#"[["PING"],]"#, BodyError::Syntax { at: 10, what: "expected a command, which is an array" }),
+        ] {
+            assert_eq!(ok(body), Err(error), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_wrong_command_of_a_pipeline_is_named() {
+        for (body, text) in [
+            (r#"[["a"],[]]"#, "ERR empty command (command 2 of the pipeline)"),
+            (
+                r#"[["a",null]]"#,
+                "ERR argument 1 is null, arguments must be strings, numbers or booleans (command 1 of the pipeline)",
+            ),
+            (
+                r#"[["a"],["b"],[[]]]"#,
+                "ERR invalid command, the command name must be a string (command 3 of the pipeline)",
+            ),
+        ] {
+            assert_eq!(pipeline(body.as_bytes()).unwrap_err().to_string(), text, "{body}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_at_the_limit_and_one_past_it() {
+        let limits = Limits { args_max: 2, commands_max: 2 };
+        let one = |body: &str| parse_command(body.as_bytes(), &mut Vec::new(), &limits).map(|args| args.len());
+        assert_eq!(one(r#"["a",1]"#), Ok(2));
+        assert_eq!(one(r#"["a",1,2]"#), Err(BodyError::TooManyArguments(2)));
+        let all = |body: &str| parse_pipeline(body.as_bytes(), &mut Vec::new(), &limits).map(|all| all.len());
+        assert_eq!(all(r#"[["a",1],["b",2]]"#), Ok(2));
+        assert_eq!(all(r#"[["a"],["b"],["c"]]"#), Err(BodyError::TooManyCommands(2)));
+        let error = Box::new(BodyError::TooManyArguments(2));
+        assert_eq!(all(r#"[["a"],["b",1,2]]"#), Err(BodyError::InCommand { number: 2, error }));
+    }
+
+    #[test]
+    fn strings_without_escapes_are_borrowed() {
+        let body = br#"["SET","k","a long value that is nowhere copied",12]"#;
+        let mut scratch = Vec::new();
+        let args = parse_command(body, &mut scratch, &Limits::default()).unwrap();
+        let inside = body.as_ptr_range();
+        assert!(args.iter().all(|arg| inside.contains(&arg.as_ptr())));
+        assert!(scratch.is_empty());
+    }
+
+    /// What serde makes of a body, in our terms; `None` if it is JSON but no command.
+    fn judged(value: &Value) -> Option<Command> {
+        let items = value.as_array()?;
+        items.first()?.as_str()?;
+        items
+            .iter()
+            .map(|item| match item {
+                Value::String(text) => Some(text.clone().into_bytes()),
+                Value::Number(number) => Some(number.to_string().into_bytes()),
+                Value::Bool(value) => Some(value.to_string().into_bytes()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn scalar() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            8 => "\\PC{0,40}".prop_map(Value::from),
+            4 => "[\0-\x1f\"\\\\/a-zé😀]{0,40}".prop_map(Value::from),
+            2 => any::<i64>().prop_map(Value::from),
+            1 => any::<bool>().prop_map(Value::from),
+        ]
+    }
+
+    fn commands() -> impl Strategy<Value = Vec<Vec<Value>>> {
+        let name = "[A-Z\\\\\n]{0,10}".prop_map(Value::from);
+        let command = (name, prop::collection::vec(scalar(), 0..8)).prop_map(|(name, mut args)| {
+            args.insert(0, name);
+            args
+        });
+        prop::collection::vec(command, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn serde_agrees_on_what_it_wrote(commands in commands(), pretty in any::<bool>()) {
+            let write = if pretty { serde_json::to_vec_pretty } else { serde_json::to_vec };
+            let expected = commands.iter().map(|args| judged(&Value::from(args.clone())).unwrap());
+            let body = write(&commands).unwrap();
+            prop_assert_eq!(pipeline(&body), Ok(expected.collect::<Vec<_>>()));
+        }
+
+        #[test]
+        fn serde_agrees_on_what_is_json(body in "\\[(\"[aé\\\\\"nu0d8\n]{0,8}\"|[-+.0-9eE]{1,6}|true|false|null|,|,|\\[|\\]|\\{| ){0,8}\\]?") {
+            let mut body = body;
+            // Where we are kinder, or keep what serde cannot hold, it is no judge.
+            prop_assume!(!body.contains("\\ud8") && !body.contains("\\udd"));
+            prop_assume!(!body.contains(['e', 'E']) || body.contains("true") || body.contains("false"));
+            if !body.starts_with('[') { body.insert(0, '['); }
+            match serde_json::from_str::<Value>(&body) {
+                Err(_) => prop_assert!(command(body.as_bytes()).is_err(), "{}", body),
+                Ok(value) => {
+                    let ours = command(body.as_bytes()).ok();
+                    prop_assert_eq!(ours.map(|args| args.len()), judged(&value).map(|args| args.len()), "{}", body);
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = command(&bytes);
+            let _ = pipeline(&[b"[[\"", bytes.as_slice()].concat());
+        }
     }
 }

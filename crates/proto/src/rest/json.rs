@@ -49,11 +49,7 @@ pub fn encode_json(reply: &Reply, encoding: Encoding, out: &mut Vec<u8>) {
 }
 
 /// Appends replies as a JSON array of objects, as a pipeline or a transaction is answered.
-pub fn encode_json_list<'a>(
-    replies: impl IntoIterator<Item = &'a Reply>,
-    encoding: Encoding,
-    out: &mut Vec<u8>,
-) {
+pub fn encode_json_list<'a>(replies: impl IntoIterator<Item = &'a Reply>, encoding: Encoding, out: &mut Vec<u8>) {
     out.push(b'[');
     for (index, reply) in replies.into_iter().enumerate() {
         if index > 0 {
@@ -83,11 +79,7 @@ pub fn write_json_string(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Stops at the first error, which then speaks for the whole reply.
-fn value<'a>(
-    reply: &'a Reply,
-    encoding: Encoding,
-    out: &mut Vec<u8>,
-) -> Result<(), &'a CommandError> {
+fn value<'a>(reply: &'a Reply, encoding: Encoding, out: &mut Vec<u8>) -> Result<(), &'a CommandError> {
     match reply {
         Reply::Status(text) | Reply::Bulk(text) | Reply::Verbatim(text) => {
             string(text, encoding, out);
@@ -102,11 +94,7 @@ fn value<'a>(
             return array(items.iter(), encoding, out);
         }
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
-            return array(
-                pairs.iter().flat_map(|(key, value)| [key, value]),
-                encoding,
-                out,
-            );
+            return array(pairs.iter().flat_map(|(key, value)| [key, value]), encoding, out);
         }
         Reply::Error(error) => return Err(error),
     }
@@ -187,4 +175,137 @@ fn escape_byte(byte: u8, out: &mut Vec<u8>) {
         }
     };
     out.extend_from_slice(&[b'\\', short]);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Blob;
+
+    fn json(reply: &Reply, encoding: Encoding) -> String {
+        let mut out = b"before".to_vec();
+        encode_json(reply, encoding, &mut out);
+        assert!(out.starts_with(b"before"));
+        String::from_utf8(out.split_off(6)).unwrap()
+    }
+
+    #[test]
+    fn each_reply_has_its_json_in_both_encodings() {
+        let cases = [
+            (Reply::OK, r#""OK""#, r#""OK""#),
+            (Reply::status("PONG"), r#""PONG""#, r#""UE9ORw==""#),
+            (Reply::bulk("OK"), r#""OK""#, r#""T0s=""#),
+            (Reply::Array(vec![Reply::OK]), r#"["OK"]"#, r#"["T0s="]"#),
+            (Reply::Array(vec![Reply::Array(vec![Reply::OK])]), r#"[["OK"]]"#, r#"[["T0s="]]"#),
+            (Reply::bulk(""), r#""""#, r#""""#),
+            (Reply::bulk("a"), r#""a""#, r#""YQ==""#),
+            (Reply::bulk(b"\xff\xfe?"), "\"\u{fffd}\u{fffd}?\"", r#""//4/""#),
+            (Reply::Verbatim(Blob::from(b"hi")), r#""hi""#, r#""aGk=""#),
+            (Reply::Integer(-7), "-7", "-7"),
+            (Reply::Integer(i64::MAX), "9223372036854775807", "9223372036854775807"),
+            (Reply::Double(1.0), r#""1""#, r#""MQ==""#),
+            (Reply::Double(1e21), r#""1e+21""#, r#""MWUrMjE=""#),
+            (Reply::Double(f64::NEG_INFINITY), r#""-inf""#, r#""LWluZg==""#),
+            (Reply::Bool(true), "1", "1"),
+            (Reply::Bool(false), "0", "0"),
+            (Reply::Null, "null", "null"),
+            (Reply::NullArray, "null", "null"),
+            (Reply::Array(vec![]), "[]", "[]"),
+            (Reply::Set(vec![Reply::Integer(1), Reply::Null]), "[1,null]", "[1,null]"),
+            (Reply::Push(vec![Reply::Integer(1)]), "[1]", "[1]"),
+            (Reply::Many(vec![Reply::Integer(1), Reply::Integer(2)]), "[1,2]", "[1,2]"),
+            (Reply::Map(vec![]), "[]", "[]"),
+            (
+                Reply::Map(vec![(Reply::bulk("f"), Reply::Integer(1)), (Reply::bulk("g"), Reply::Null)]),
+                r#"["f",1,"g",null]"#,
+                r#"["Zg==",1,"Zw==",null]"#,
+            ),
+            (Reply::Pairs(vec![(Reply::bulk("m"), Reply::Double(0.1))]), r#"["m","0.1"]"#, r#"["bQ==","MC4x"]"#),
+        ];
+        for (reply, text, base64) in cases {
+            let result = |value: &str| format!(r#"{{"result":{value}}}"#);
+            assert_eq!(json(&reply, Encoding::Text), result(text), "{reply:?}");
+            assert_eq!(json(&reply, Encoding::Base64), result(base64), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn errors_are_plain_text_and_speak_for_the_whole_reply() {
+        let error = || Reply::Error(CommandError::text("ERR say \"what\""));
+        for reply in [
+            error(),
+            Reply::Array(vec![Reply::OK, error(), Reply::Null]),
+            Reply::Map(vec![(Reply::OK, Reply::Array(vec![error()]))]),
+        ] {
+            for encoding in [Encoding::Text, Encoding::Base64] {
+                assert_eq!(json(&reply, encoding), r#"{"error":"ERR say \"what\""}"#);
+            }
+        }
+    }
+
+    #[test]
+    fn lists_hold_one_object_each() {
+        let list = |replies: &[Reply]| {
+            let mut out = Vec::new();
+            encode_json_list(replies, Encoding::Base64, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(list(&[]), "[]");
+        let error = Reply::Error(CommandError::Syntax);
+        assert_eq!(
+            list(&[Reply::OK, error, Reply::Null]),
+            r#"[{"result":"OK"},{"error":"ERR syntax error"},{"result":null}]"#
+        );
+    }
+
+    #[test]
+    fn special_characters_are_escaped() {
+        for (text, expected) in [
+            ("a\"b\\c/", r#"a\"b\\c/"#),
+            ("\n\r\t\x08\x0c", r"\n\r\t\b\f"),
+            ("\0\x1f\x7f", "\\u0000\\u001f\x7f"),
+            ("é😀\u{2028}", "é😀\u{2028}"),
+        ] {
+            let mut out = Vec::new();
+            write_json_string(text.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("\"{expected}\""));
+        }
+    }
+
+    #[test]
+    fn base64_of_any_length_is_padded() {
+        for (bytes, text) in [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            let mut out = b"x".to_vec();
+            base64(bytes.as_bytes(), &mut out);
+            assert_eq!(out, format!("x\"{text}\"").as_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_reads_back_as_the_lossy_string(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut out = Vec::new();
+            write_json_string(&bytes, &mut out);
+            let read: String = serde_json::from_slice(&out).unwrap();
+            prop_assert_eq!(read, String::from_utf8_lossy(&bytes));
+        }
+
+        #[test]
+        fn strings_read_back(text in "\\PC{0,40}[\0-\x1f\"\\\\]{0,3}\\PC{0,80}") {
+            let mut out = Vec::new();
+            write_json_string(text.as_bytes(), &mut out);
+            let read: String = serde_json::from_slice(&out).unwrap();
+            prop_assert_eq!(read, text);
+        }
+
+        #[test]
+        fn base64_reads_back(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut out = Vec::new();
+            base64(&bytes, &mut out);
+            let decoded = STANDARD.decode_to_vec(&out[1..out.len() - 1]).unwrap();
+            prop_assert_eq!(decoded, bytes);
+        }
+    }
 }

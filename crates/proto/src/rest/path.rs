@@ -71,15 +71,9 @@ impl fmt::Debug for PathCommand<'_> {
 /// assert_eq!(command.token.as_deref(), Some(b"T".as_slice()));
 /// # Ok::<(), dormouse_proto::rest::PathError>(())
 /// ```
-pub fn parse_path<'a>(
-    path: &'a [u8],
-    query: Option<&'a [u8]>,
-    args_max: usize,
-) -> Result<PathCommand<'a>, PathError> {
-    let mut command = PathCommand {
-        segments: segments(path).take(args_max.saturating_add(1)).collect(),
-        ..PathCommand::default()
-    };
+pub fn parse_path<'a>(path: &'a [u8], query: Option<&'a [u8]>, args_max: usize) -> Result<PathCommand<'a>, PathError> {
+    let mut command =
+        PathCommand { segments: segments(path).take(args_max.saturating_add(1)).collect(), ..PathCommand::default() };
     for (name, value) in parameters(query.unwrap_or_default()) {
         if *name == *TOKEN {
             command.token = command.token.or(value.or(Some(Cow::Borrowed(&[]))));
@@ -109,23 +103,17 @@ fn segments(path: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
     let path = &path[leading..];
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let whole = (!path.is_empty()).then_some(path);
-    whole
-        .into_iter()
-        .flat_map(|path| path.split(|&byte| byte == b'/'))
-        .map(|segment| percent_decode(segment, false))
+    whole.into_iter().flat_map(|path| path.split(|&byte| byte == b'/')).map(|segment| percent_decode(segment, false))
 }
 
 /// Names with their values; a flag without `=` has none. Nothing between two `&` is nothing.
 fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Option<Cow<'_, [u8]>>)> {
-    query
-        .split(|&byte| byte == b'&')
-        .filter(|parameter| !parameter.is_empty())
-        .map(|parameter| {
-            let mut halves = parameter.splitn(2, |&byte| byte == b'=');
-            let name = halves.next().unwrap_or_default();
-            let value = halves.next().map(|value| percent_decode(value, true));
-            (percent_decode(name, true), value)
-        })
+    query.split(|&byte| byte == b'&').filter(|parameter| !parameter.is_empty()).map(|parameter| {
+        let mut halves = parameter.splitn(2, |&byte| byte == b'=');
+        let name = halves.next().unwrap_or_default();
+        let value = halves.next().map(|value| percent_decode(value, true));
+        (percent_decode(name, true), value)
+    })
 }
 
 fn percent_decode(text: &[u8], plus_is_blank: bool) -> Cow<'_, [u8]> {
@@ -157,4 +145,113 @@ fn percent_decode(text: &[u8], plus_is_blank: bool) -> Cow<'_, [u8]> {
 fn escaped(text: &[u8]) -> Option<u8> {
     let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
     Some((digit(0)? << 4 | digit(1)?) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn args(path: &str, query: Option<&str>, body: &str) -> Vec<String> {
+        let query = query.map(str::as_bytes);
+        let command = parse_path(path.as_bytes(), query, 100).unwrap();
+        let args = command.args(body.as_bytes());
+        let text = |arg: &&[u8]| String::from_utf8_lossy(arg).into_owned();
+        args.iter().map(text).collect()
+    }
+
+    #[test]
+    fn urls_become_commands() {
+        let cases: &[(&str, Option<&str>, &str, &[&str])] = &[
+            ("/set/k/v/EX/100", None, "", &["set", "k", "v", "EX", "100"]),
+            ("/set/k", None, "V", &["set", "k", "V"]),
+            ("/set/k", Some("EX=100"), "V", &["set", "k", "V", "EX", "100"]),
+            ("/get/k", Some("_token=T"), "", &["get", "k"]),
+            ("/zrange/k/0/-1/WITHSCORES/", Some("_token=T"), "", &["zrange", "k", "0", "-1", "WITHSCORES"]),
+            // Slashes.
+            ("/", None, "", &[]),
+            ("", None, "", &[]),
+            ("///", None, "", &[]),
+            ("//pipeline", None, "", &["pipeline"]),
+            ("/set/k//EX/1", None, "", &["set", "k", "", "EX", "1"]),
+            ("/set/k/", None, "", &["set", "k"]),
+            ("/set/k//", None, "", &["set", "k", ""]),
+            // Percent signs and pluses.
+            ("/set/a%2Fb%20c/1+1", None, "", &["set", "a/b c", "1+1"]),
+            ("/set/%zz/%4/%/%%41", None, "", &["set", "%zz", "%4", "%", "%A"]),
+            ("/set/%C3%A9/é", None, "", &["set", "é", "é"]),
+            ("/subscribe/a*:[b]", None, "", &["subscribe", "a*:[b]"]),
+            ("/set/k", Some("a+b=c%2Bd+e&%zz=%"), "", &["set", "k", "a b", "c+d e", "%zz", "%"]),
+            // Parameters.
+            ("/set/k/v", Some("NX&X=&EX=1&EX=2"), "", &["set", "k", "v", "NX", "X", "", "EX", "1", "EX", "2"]),
+            ("/set/k/v", Some("&&NX&"), "", &["set", "k", "v", "NX"]),
+            ("/set/k/v", Some("a=b=c"), "", &["set", "k", "v", "a", "b=c"]),
+            ("/set/k/v", Some(""), "", &["set", "k", "v"]),
+            ("/get/k", Some("_token=A&_token=B&%5Ftoken=C&_token&x=_token"), "", &["get", "k", "x", "_token"]),
+        ];
+        for (path, query, body, expected) in cases {
+            assert_eq!(args(path, *query, body), *expected, "{path} {query:?}");
+        }
+    }
+
+    #[test]
+    fn any_byte_can_be_written_in_a_path() {
+        let path: String = (0..=u8::MAX).map(|byte| format!("%{byte:02X}")).collect();
+        let command = parse_path(path.as_bytes(), None, 1).unwrap();
+        assert_eq!(*command.segments[0], *(0..=u8::MAX).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_token_is_found_and_kept_secret() {
+        for (query, token) in [
+            ("_token=A%3D", Some("A=")),
+            ("x=1&_token=A&_token=B", Some("A")),
+            ("_token", Some("")),
+            ("_token=", Some("")),
+            ("_TOKEN=A", None),
+            ("token=A", None),
+            ("", None),
+        ] {
+            let command = parse_path(b"/get/k", Some(query.as_bytes()), 9).unwrap();
+            assert_eq!(command.token.as_deref(), token.map(str::as_bytes), "{query}");
+            assert_eq!(token_in_query(query.as_bytes()), command.token, "{query}");
+        }
+        let command = parse_path(b"/get/k", Some(b"_token=hush"), 9).unwrap();
+        assert!(!format!("{command:?}").contains("hush"));
+    }
+
+    #[test]
+    fn plain_segments_are_borrowed() {
+        let command = parse_path(b"/set/k/v", Some(b"EX=1"), 9).unwrap();
+        let borrowed = |text: &Cow<'_, [u8]>| matches!(text, Cow::Borrowed(_));
+        assert!(command.segments.iter().chain(&command.query).all(borrowed));
+    }
+
+    #[test]
+    fn arguments_are_counted() {
+        assert!(parse_path(b"/a/b", Some(b"c=d"), 4).is_ok());
+        for (path, query) in [("/a/b", "c=d&e"), ("/a/b/c/d/e", ""), ("/", "a&b&c&d&e")] {
+            let parsed = parse_path(path.as_bytes(), Some(query.as_bytes()), 4);
+            assert_eq!(parsed, Err(PathError::TooManyArguments(4)), "{path}?{query}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn encoded_segments_are_decoded(
+            segments in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..12), 1..6)
+        ) {
+            let encode = |byte: &u8| match byte {
+                b'a'..=b'z' => char::from(*byte).to_string(),
+                byte => format!("%{byte:02x}"),
+            };
+            let path: String = segments
+                .iter()
+                .map(|segment| format!("/{}", segment.iter().map(encode).collect::<String>()))
+                .collect();
+            let command = parse_path(path.as_bytes(), None, 9).unwrap();
+            prop_assert_eq!(command.args(b""), segments);
+        }
+    }
 }

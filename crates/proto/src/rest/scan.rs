@@ -28,10 +28,7 @@ pub(super) fn plain_run(text: &[u8]) -> Run {
         seen |= word & HIGH_BITS;
         if special != 0 {
             let bytes = at + (special.trailing_zeros() / 8) as usize;
-            return Run {
-                bytes,
-                maybe_not_ascii: seen != 0,
-            };
+            return Run { bytes, maybe_not_ascii: seen != 0 };
         }
         at += 8;
         if at == BLOCK_BYTES {
@@ -47,10 +44,7 @@ pub(super) fn plain_run(text: &[u8]) -> Run {
         seen |= u64::from(byte) & HIGH_BITS;
         at += 1;
     }
-    Run {
-        bytes: at,
-        maybe_not_ascii: seen != 0,
-    }
+    Run { bytes: at, maybe_not_ascii: seen != 0 }
 }
 
 #[inline]
@@ -108,10 +102,7 @@ mod tests {
                 let run = plain_run(&text);
                 let expected = if is_special(byte) { place } else { text.len() };
                 assert_eq!(run.bytes, expected, "byte {byte} at {place}");
-                assert!(
-                    run.maybe_not_ascii || byte.is_ascii(),
-                    "byte {byte} at {place}"
-                );
+                assert!(run.maybe_not_ascii || byte.is_ascii(), "byte {byte} at {place}");
             }
         }
     }

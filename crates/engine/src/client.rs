@@ -1,0 +1,152 @@
+//! Who asks: the state of one connection, or of one HTTP request.
+//!
+//! All of it is plain data, so that the commands about it (`CLIENT`, `MULTI`, `SUBSCRIBE`, `WATCH`) are ordinary handlers.
+//! Sockets and mailboxes belong to whoever owns the client.
+
+use std::collections::BTreeSet;
+
+use dormouse_proto::Blob;
+
+use crate::command::Command;
+
+/// Names a client within its process; never used twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// What a client may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Grant {
+    /// Everything (user `default`).
+    #[default]
+    Full,
+    /// Reads that do not sweep the keyspace (user `default_ro`).
+    ReadOnly,
+}
+
+impl Grant {
+    /// The user's name, as `ACL WHOAMI` and `CLIENT LIST` show it.
+    pub const fn user(self) -> &'static str {
+        match self {
+            Self::Full => "default",
+            Self::ReadOnly => "default_ro",
+        }
+    }
+}
+
+/// Which way a client came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    /// A connection that stays, speaking RESP.
+    #[default]
+    Resp,
+    /// One HTTP request: nothing that belongs to a connection can work.
+    Rest,
+}
+
+/// Commands waiting for `EXEC`.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// The commands in order.
+    pub queue: Vec<Queued>,
+    /// Bytes the queue holds, against its limit.
+    pub bytes: usize,
+    /// Whether a command could not be queued, so `EXEC` will refuse.
+    pub broken: bool,
+}
+
+/// A command that passed every check, to be run later.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// Its row.
+    pub command: &'static Command,
+    /// Its arguments, name first.
+    pub args: Vec<Blob>,
+}
+
+/// One client; see the module's text.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// Its id.
+    pub id: ClientId,
+    /// Which way it came in.
+    pub door: Door,
+    /// What it may do.
+    pub grant: Grant,
+    /// 2 or 3: the RESP version it speaks.
+    pub protocol: u8,
+    /// The remote address, `host:port`.
+    pub address: String,
+    /// The local address, `host:port`.
+    pub local_address: String,
+    /// Set by `CLIENT SETNAME`.
+    pub name: Blob,
+    /// Set by `CLIENT SETINFO LIB-NAME`.
+    pub library_name: Blob,
+    /// Set by `CLIENT SETINFO LIB-VER`.
+    pub library_version: Blob,
+    /// When it came, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// When it last sent a command.
+    pub active_ms: u64,
+    /// The last command, lower case.
+    pub last_command: &'static str,
+    /// Channels it listens to.
+    pub channels: BTreeSet<Blob>,
+    /// Patterns it listens to.
+    pub patterns: BTreeSet<Blob>,
+    /// Commands after `MULTI`.
+    pub transaction: Option<Transaction>,
+    /// Keys it watches, and whether each was already dead when it began.
+    pub watching: Vec<(Blob, bool)>,
+    /// Whether the connection ends after the reply.
+    pub closing: bool,
+}
+
+impl Client {
+    /// A client that came in through `door` with `grant`.
+    pub fn new(id: ClientId, door: Door, grant: Grant) -> Self {
+        Self { id, door, grant, protocol: 2, ..Self::default() }
+    }
+
+    /// How many channels and patterns it listens to.
+    pub fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Whether RESP2 forbids it everything but the commands of a subscriber.
+    pub fn is_subscriber_only(&self) -> bool {
+        self.protocol == 2 && self.subscriptions() > 0
+    }
+
+    /// The line `CLIENT LIST` and `CLIENT INFO` show.
+    pub fn line(&self, now_ms: u64) -> String {
+        let flags = match () {
+            () if self.transaction.is_some() => "x",
+            () if self.subscriptions() > 0 => "P",
+            () => "N",
+        };
+        let queued = self.transaction.as_ref().map_or(-1, |transaction| transaction.queue.len() as i64);
+        let text = |blob: &Blob| String::from_utf8_lossy(blob).into_owned();
+        format!(
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub=0 multi={queued} \
+             watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
+             user={} redir=-1 resp={} lib-name={} lib-ver={}",
+            self.id.0,
+            self.address,
+            self.local_address,
+            text(&self.name),
+            now_ms.saturating_sub(self.since_ms) / 1_000,
+            now_ms.saturating_sub(self.active_ms) / 1_000,
+            self.channels.len(),
+            self.patterns.len(),
+            self.watching.len(),
+            self.transaction.as_ref().map_or(0, |transaction| transaction.bytes),
+            if self.last_command.is_empty() { "NULL" } else { self.last_command },
+            self.grant.user(),
+            self.protocol,
+            text(&self.library_name),
+            text(&self.library_version),
+        )
+    }
+}

@@ -1,0 +1,426 @@
+//! A row of the command table: what a command is called, takes, touches and does.
+//!
+//! Rows are written beside their handlers and joined in `table.rs`. Lookup, arity errors, permissions, the keys to load,
+//! `COMMAND` and its sub-commands, and `docs/commands.md` all come from rows: a second list of command names anywhere is a
+//! mistake.
+
+use std::borrow::Cow;
+
+use dormouse_proto::{Args, CommandError};
+
+use crate::client::Grant;
+use crate::txn::{Outcome, Stop, Txn};
+use crate::value::Value;
+
+/// Runs a command.
+pub type Handler = fn(&mut Txn<'_>, Args<'_>) -> Outcome;
+
+/// How a command runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// A handler over keys, hub and client.
+    Handler(Handler),
+    /// The layer above runs it: it needs more than one database, or a lock that a script may hold.
+    Session(Session),
+    /// Nothing of its own: a sub-command must be named.
+    Container,
+}
+
+/// Commands the layer above runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// `AUTH`: a password names another database.
+    Auth,
+    /// `HELLO`: may carry a password.
+    Hello,
+    /// `EXEC`: runs the queue.
+    Exec,
+    /// `SCRIPT KILL`: reaches a script that holds the database.
+    ScriptKill,
+    /// `WAIT`, `WAITAOF`: wait for the log.
+    Wait,
+}
+
+/// What a command does to the keys it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Neither reads nor writes keys.
+    None,
+    /// Reads keys.
+    Reads,
+    /// Changes keys.
+    Writes,
+}
+
+/// The group a command is documented under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the groups are Redis's own, by name")]
+pub enum Group {
+    String,
+    Hash,
+    List,
+    Set,
+    SortedSet,
+    Generic,
+    PubSub,
+    Transactions,
+    Scripting,
+    Connection,
+    Server,
+}
+
+impl Group {
+    /// The name `COMMAND DOCS` gives.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Hash => "hash",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::Generic => "generic",
+            Self::PubSub => "pubsub",
+            Self::Transactions => "transactions",
+            Self::Scripting => "scripting",
+            Self::Connection => "connection",
+            Self::Server => "server",
+        }
+    }
+
+    /// The ACL category of its own, if it has one.
+    pub const fn category(self) -> Option<&'static str> {
+        Some(match self {
+            Self::String => "string",
+            Self::Hash => "hash",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::SortedSet => "sortedset",
+            Self::Generic => "keyspace",
+            Self::PubSub => "pubsub",
+            Self::Transactions => "transaction",
+            Self::Scripting => "scripting",
+            Self::Connection => "connection",
+            Self::Server => return None,
+        })
+    }
+}
+
+/// Where in its arguments a command names keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Position of the first key; 0 if there is none at a fixed place.
+    pub first: u8,
+    /// Position of the last; negative counts from the end.
+    pub last: i8,
+    /// Distance between keys.
+    pub step: u8,
+    /// Position of a count that further keys follow; 0 if there is none.
+    pub count_at: u8,
+}
+
+/// Properties a row may have; each has a builder of the same name.
+mod flag {
+    pub(super) const FAST: u16 = 1;
+    pub(super) const GROWS: u16 = 1 << 1;
+    pub(super) const BLOCKS: u16 = 1 << 2;
+    pub(super) const ADMIN: u16 = 1 << 3;
+    pub(super) const DANGEROUS: u16 = 1 << 4;
+    pub(super) const SWEEPS: u16 = 1 << 5;
+    pub(super) const NO_SCRIPT: u16 = 1 << 6;
+    pub(super) const NO_REST: u16 = 1 << 7;
+    pub(super) const NOT_QUEUED: u16 = 1 << 8;
+    pub(super) const NO_AUTH: u16 = 1 << 9;
+    pub(super) const WHILE_SUBSCRIBED: u16 = 1 << 10;
+    pub(super) const NO_MULTI: u16 = 1 << 11;
+    pub(super) const FOR_ALL: u16 = 1 << 12;
+    pub(super) const SCRIPT: u16 = 1 << 13;
+    pub(super) const WHILE_BUSY: u16 = 1 << 14;
+}
+
+/// A row; see the module's text.
+#[derive(Debug)]
+pub struct Command {
+    /// Upper case; of a sub-command its own word only.
+    pub name: &'static str,
+    /// Number of arguments with the name (and the sub-command's): exact, or at least, if negative.
+    pub arity: i8,
+    /// How it runs.
+    pub run: Run,
+    /// What it does to its keys.
+    pub effect: Effect,
+    /// Where its keys are.
+    pub keys: Keys,
+    /// Its group.
+    pub group: Group,
+    /// The first Redis version that had it, or the product that brought it.
+    pub since: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Its sub-commands.
+    pub subcommands: &'static [Self],
+    flags: u16,
+}
+
+/// A row that runs `handler`.
+pub const fn command(name: &'static str, arity: i8, handler: Handler) -> Command {
+    row(name, arity, Run::Handler(handler))
+}
+
+/// A row that the layer above runs.
+pub const fn session(name: &'static str, arity: i8, session: Session) -> Command {
+    row(name, arity, Run::Session(session))
+}
+
+/// A row that only holds sub-commands.
+pub const fn container(name: &'static str, subcommands: &'static [Command]) -> Command {
+    let mut command = row(name, -2, Run::Container);
+    command.subcommands = subcommands;
+    command
+}
+
+const fn row(name: &'static str, arity: i8, run: Run) -> Command {
+    Command {
+        name,
+        arity,
+        run,
+        effect: Effect::None,
+        keys: Keys { first: 0, last: 0, step: 0, count_at: 0 },
+        group: Group::Server,
+        since: "",
+        summary: "",
+        subcommands: &[],
+        flags: 0,
+    }
+}
+
+macro_rules! flags {
+    ($($(#[$doc:meta])* $set:ident, $is:ident = $bit:ident;)*) => {
+        impl Command { $(
+            $(#[$doc])*
+            #[must_use]
+            pub const fn $set(mut self) -> Self {
+                self.flags |= flag::$bit;
+                self
+            }
+
+            $(#[$doc])*
+            pub const fn $is(&self) -> bool {
+                self.flags & flag::$bit != 0
+            }
+        )* }
+    };
+}
+
+flags! {
+    /// Constant or logarithmic time (Redis's `fast`).
+    fast, is_fast = FAST;
+    /// May make a value larger (Redis's `denyoom`).
+    grows, may_grow = GROWS;
+    /// May wait for a key.
+    blocks, may_block = BLOCKS;
+    /// For the operator.
+    admin, is_admin = ADMIN;
+    /// Can do harm in careless hands (Redis's category `dangerous`).
+    dangerous, is_dangerous = DANGEROUS;
+    /// A read that walks the whole keyspace: refused to read-only tokens.
+    sweeps, does_sweep = SWEEPS;
+    /// Not from scripts.
+    no_script, is_no_script = NO_SCRIPT;
+    /// Belongs to a connection: not over REST.
+    no_rest, is_no_rest = NO_REST;
+    /// Runs at once even after `MULTI`.
+    not_queued, is_not_queued = NOT_QUEUED;
+    /// Not after `MULTI`.
+    no_multi, is_no_multi = NO_MULTI;
+    /// Before `AUTH`, too.
+    no_auth, is_no_auth = NO_AUTH;
+    /// While subscribed over RESP2, too.
+    while_subscribed, is_while_subscribed = WHILE_SUBSCRIBED;
+    /// Read-only tokens may run it although it reads no keys.
+    for_all, is_for_all = FOR_ALL;
+    /// Runs a script: what that may do is checked command by command.
+    script, is_script = SCRIPT;
+    /// Answers even while a script holds the database.
+    while_busy, is_while_busy = WHILE_BUSY;
+}
+
+impl Command {
+    /// It reads keys.
+    #[must_use]
+    pub const fn reads(mut self) -> Self {
+        self.effect = Effect::Reads;
+        self
+    }
+
+    /// It changes keys.
+    #[must_use]
+    pub const fn writes(mut self) -> Self {
+        self.effect = Effect::Writes;
+        self
+    }
+
+    /// Its one key is at `position`.
+    #[must_use]
+    pub const fn key(self, position: u8) -> Self {
+        self.keys(position, position as i8, 1)
+    }
+
+    /// Its keys are at `first`, `first + step` … up to `last`.
+    #[must_use]
+    pub const fn keys(mut self, first: u8, last: i8, step: u8) -> Self {
+        self.keys.first = first;
+        self.keys.last = last;
+        self.keys.step = step;
+        self
+    }
+
+    /// The argument at `position` counts the keys after it.
+    #[must_use]
+    pub const fn count_at(mut self, position: u8) -> Self {
+        self.keys.count_at = position;
+        self
+    }
+
+    /// Its group.
+    #[must_use]
+    pub const fn group(mut self, group: Group) -> Self {
+        self.group = group;
+        self
+    }
+
+    /// Since when, and what it does.
+    #[must_use]
+    pub const fn doc(mut self, since: &'static str, summary: &'static str) -> Self {
+        self.since = since;
+        self.summary = summary;
+        self
+    }
+
+    /// What runs it, where keys and hub are enough.
+    pub(crate) const fn handler(&self) -> Handler {
+        match self.run {
+            Run::Handler(handler) => handler,
+            Run::Session(_) | Run::Container => elsewhere,
+        }
+    }
+
+    /// Whether `count` arguments, name included, are right.
+    pub const fn takes(&self, count: usize) -> bool {
+        if self.arity < 0 { count >= self.arity.unsigned_abs() as usize } else { count == self.arity as usize }
+    }
+
+    /// The keys among its arguments, in order. Nonsense in the arguments (a forged count) yields fewer; the handler's own
+    /// parsing reports it.
+    pub fn keys_of<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
+        let end = if self.keys.last < 0 {
+            (args.len() as i64 + i64::from(self.keys.last)).max(0) as usize
+        } else {
+            self.keys.last as usize
+        };
+        let first = usize::from(self.keys.first);
+        let step = usize::from(self.keys.step.max(1));
+        let fixed = if first == 0 { 0..0 } else { first..(end + 1).min(args.len()).max(first) };
+        let at = usize::from(self.keys.count_at);
+        let counted = if at == 0 {
+            0
+        } else {
+            args.get(at).and_then(|arg| dormouse_proto::parse_integer(arg)).unwrap_or(0).clamp(0, args.len() as i64)
+                as usize
+        };
+        let counted = args.iter().skip(at + 1).take(counted);
+        args[fixed.start.min(args.len())..fixed.end.min(args.len())].iter().step_by(step).chain(counted).copied()
+    }
+
+    /// Whether a grant covers it.
+    pub const fn permits(&self, grant: Grant) -> bool {
+        match grant {
+            Grant::Full => true,
+            Grant::ReadOnly => match self.effect {
+                Effect::Reads => !self.does_sweep(),
+                Effect::None => self.is_for_all() || self.is_no_auth(),
+                Effect::Writes => false,
+            },
+        }
+    }
+
+    /// Named limits that every command keeps: the length of keys, and the size of a value it makes grow.
+    pub(crate) fn check_limits(&self, txn: &mut Txn<'_>, args: Args<'_>) -> Result<(), Stop> {
+        let limits = txn.hub().limits;
+        for key in self.keys_of(args) {
+            if key.len() > limits.key_bytes_max {
+                return Err(CommandError::KeyTooLong { limit: limits.key_bytes_max, actual: key.len() }.into());
+            }
+            if self.may_grow() && self.effect == Effect::Writes {
+                let size = txn.value(key)?.map_or(0, Value::memory_bytes);
+                // Only a value that is already large can get too large by one request.
+                if size > limits.record_bytes_max / 2
+                    && size + args.iter().map(|arg| arg.len()).sum::<usize>() > limits.record_bytes_max
+                {
+                    return Err(CommandError::RecordTooLarge.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The ACL categories that follow from its flags, and its group's own.
+    pub fn categories(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        let mut add = |yes: bool, name| {
+            if yes {
+                names.push(name)
+            }
+        };
+        add(self.effect == Effect::Writes, "write");
+        add(self.effect == Effect::Reads, "read");
+        add(self.is_admin(), "admin");
+        add(self.is_dangerous() || self.is_admin(), "dangerous");
+        if let Some(name) = self.group.category() {
+            add(true, name);
+        }
+        add(self.is_fast(), "fast");
+        add(!self.is_fast(), "slow");
+        add(self.may_block(), "blocking");
+        names
+    }
+
+    /// The flags `COMMAND INFO` shows.
+    pub fn flag_names(&self) -> Vec<&'static str> {
+        [
+            (self.effect == Effect::Writes, "write"),
+            (self.effect == Effect::Reads, "readonly"),
+            (self.may_grow(), "denyoom"),
+            (self.is_admin(), "admin"),
+            (self.group == Group::PubSub, "pubsub"),
+            (self.is_no_script(), "noscript"),
+            (self.may_block(), "blocking"),
+            (self.is_no_auth(), "no_auth"),
+            (self.is_no_multi(), "no_multi"),
+            (self.is_fast(), "fast"),
+            (self.is_while_busy(), "allow_busy"),
+            (self.keys.count_at != 0, "movablekeys"),
+        ]
+        .into_iter()
+        .filter_map(|(yes, name)| yes.then_some(name))
+        .collect()
+    }
+
+    /// The error for a wrong number of arguments; `container` is the command it is a sub-command of.
+    pub fn arity_error(&self, container: Option<&Self>) -> CommandError {
+        CommandError::Arity(self.full_name(container))
+    }
+
+    /// Lower case, with its container's name: `client|setname`.
+    pub fn full_name(&self, container: Option<&Self>) -> Cow<'static, str> {
+        let name = self.name.to_ascii_lowercase();
+        Cow::Owned(match container {
+            Some(container) => format!("{}|{name}", container.name.to_ascii_lowercase()),
+            None => name,
+        })
+    }
+}
+
+fn elsewhere(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let name = args.first().map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).unwrap_or_default();
+    Err(CommandError::from(format!("ERR '{name}' is not allowed in this context")).into())
+}

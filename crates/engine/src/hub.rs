@@ -1,0 +1,358 @@
+//! What the clients of one database share beside its keys: channels, watched and awaited keys, scripts, settings.
+//!
+//! Only names and ids live here; mailboxes and sockets belong to the layers above, which ask the hub whom a message is for
+//! and who waits for a key. None of it is durable, as in Redis.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use dormouse_proto::Blob;
+use hashbrown::{HashMap, HashSet};
+
+use crate::client::ClientId;
+use crate::glob;
+
+/// Bounds on what commands may do to one database.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest key, in bytes.
+    pub key_bytes_max: usize,
+    /// Longest string value, in bytes.
+    pub string_bytes_max: usize,
+    /// Largest value of one key, in bytes of memory.
+    pub record_bytes_max: usize,
+    /// Most memory one script's interpreter may use, in bytes.
+    pub script_bytes_max: usize,
+    /// Most distinct scripts kept for `EVALSHA`; the oldest goes first.
+    pub scripts_max: usize,
+    /// Most bytes a transaction may queue.
+    pub transaction_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            key_bytes_max: 32 * 1024,
+            string_bytes_max: 512 << 20,
+            record_bytes_max: 1 << 30,
+            script_bytes_max: 64 << 20,
+            scripts_max: 10_000,
+            transaction_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// A class of keyspace notifications, and its letter in `notify-keyspace-events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the classes are Redis's own, by name")]
+pub enum Event {
+    Generic = b'g' as isize,
+    String = b'$' as isize,
+    List = b'l' as isize,
+    Set = b's' as isize,
+    Hash = b'h' as isize,
+    ZSet = b'z' as isize,
+    Expired = b'x' as isize,
+    Evicted = b'e' as isize,
+    Stream = b't' as isize,
+    Json = b'd' as isize,
+    Missed = b'm' as isize,
+    New = b'n' as isize,
+}
+
+/// Letters that `A` stands for.
+const EVENTS_ALL: &[u8] = b"g$lshzxetd";
+/// Every letter the setting may hold.
+const EVENTS_KNOWN: &[u8] = b"KEAg$lshzxetdmn";
+
+/// The setting `notify-keyspace-events`.
+#[derive(Clone, Debug, Default)]
+pub struct Notifications(BTreeSet<u8>);
+
+impl Notifications {
+    /// Parses the setting; `None` if it holds a letter that means nothing.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if !text.iter().all(|letter| EVENTS_KNOWN.contains(letter)) {
+            return None;
+        }
+        let mut letters: BTreeSet<u8> = text.iter().copied().collect();
+        if letters.remove(&b'A') {
+            letters.extend(EVENTS_ALL);
+        }
+        Some(Self(letters))
+    }
+
+    /// The setting as Redis prints it: `A` for all classes, then the rest.
+    pub fn text(&self) -> String {
+        let mut left = self.0.clone();
+        let mut text = String::new();
+        if EVENTS_ALL.iter().all(|letter| left.contains(letter)) {
+            left.retain(|letter| !EVENTS_ALL.contains(letter));
+            text.push('A');
+        }
+        text.extend(
+            EVENTS_KNOWN[3..].iter().chain(b"KE").filter(|letter| left.contains(letter)).map(|&l| char::from(l)),
+        );
+        text
+    }
+
+    fn wants(&self, event: Event) -> bool {
+        !self.0.is_empty() && self.0.contains(&(event as u8))
+    }
+}
+
+/// Names a parked command; tickets rise, so the oldest waiter is the smallest.
+pub type Ticket = u64;
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct Hub {
+    channels: HashMap<Blob, BTreeSet<ClientId>>,
+    patterns: BTreeMap<Blob, BTreeSet<ClientId>>,
+    watched: HashMap<Blob, BTreeSet<ClientId>>,
+    broken: HashSet<ClientId>,
+    waiting: HashMap<Blob, BTreeSet<Ticket>>,
+    scripts: HashMap<String, Arc<[u8]>>,
+    scripts_order: VecDeque<String>,
+    /// One line for each connected client, refreshed as it works.
+    pub clients: BTreeMap<ClientId, crate::client::Client>,
+    /// The setting `notify-keyspace-events`.
+    pub events: Notifications,
+    /// Bounds of this database.
+    pub limits: Limits,
+    /// What `INFO` and `CONFIG GET` say of the server.
+    pub facts: Facts,
+}
+
+/// What the server says of itself; the engine only prints it.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Dormouse's own version.
+    pub version: &'static str,
+    /// Process id.
+    pub process_id: u32,
+    /// RESP port; 0 if there is none.
+    pub tcp_port: u16,
+    /// Random, new at each start.
+    pub run_id: String,
+    /// When the process started, in milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// Memory bound of the whole process, in bytes; 0 is none.
+    pub memory_bytes_max: u64,
+    /// `always`, `everysec` or `no`, in the words of `appendfsync`.
+    pub durability: &'static str,
+    /// Commands executed on this database.
+    pub commands: u64,
+    /// Reads that found a key, and reads that did not.
+    pub hits: u64,
+    /// See `hits`.
+    pub misses: u64,
+    /// Keys removed because their deadline passed.
+    pub expired: u64,
+    /// Connections accepted so far.
+    pub connections: u64,
+}
+
+impl Hub {
+    // --- channels ------------------------------------------------------------------------------------------------
+
+    /// A client listens to a channel.
+    pub fn subscribe(&mut self, client: ClientId, channel: &Blob) {
+        self.channels.entry(channel.clone()).or_default().insert(client);
+    }
+
+    /// A client no longer listens to a channel.
+    pub fn unsubscribe(&mut self, client: ClientId, channel: &[u8]) {
+        if let Some(clients) = self.channels.get_mut(channel) {
+            clients.remove(&client);
+            if clients.is_empty() {
+                self.channels.remove(channel);
+            }
+        }
+    }
+
+    /// A client listens to a pattern.
+    pub fn subscribe_pattern(&mut self, client: ClientId, pattern: &Blob) {
+        self.patterns.entry(pattern.clone()).or_default().insert(client);
+    }
+
+    /// A client no longer listens to a pattern.
+    pub fn unsubscribe_pattern(&mut self, client: ClientId, pattern: &[u8]) {
+        if let Some(clients) = self.patterns.get_mut(pattern) {
+            clients.remove(&client);
+            if clients.is_empty() {
+                self.patterns.remove(pattern);
+            }
+        }
+    }
+
+    /// Who gets a message: clients of the channel, then of each matching pattern with that pattern.
+    pub fn recipients(&self, channel: &[u8]) -> Vec<(ClientId, Option<Blob>)> {
+        let mut found: Vec<_> = self.channels.get(channel).into_iter().flatten().map(|&id| (id, None)).collect();
+        for (pattern, clients) in &self.patterns {
+            if glob::matches(pattern, channel) {
+                found.extend(clients.iter().map(|&id| (id, Some(pattern.clone()))));
+            }
+        }
+        found
+    }
+
+    /// How many would get a message.
+    pub fn receivers(&self, channel: &[u8]) -> usize {
+        let matching = self.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel));
+        self.channels.get(channel).map_or(0, BTreeSet::len) + matching.map(|(_, clients)| clients.len()).sum::<usize>()
+    }
+
+    /// Channels somebody listens to, patterns not counted.
+    pub fn channels(&self) -> impl Iterator<Item = (&Blob, usize)> {
+        self.channels.iter().map(|(channel, clients)| (channel, clients.len()))
+    }
+
+    /// How many clients listen to a channel by name.
+    pub fn listeners(&self, channel: &[u8]) -> usize {
+        self.channels.get(channel).map_or(0, BTreeSet::len)
+    }
+
+    /// How many distinct patterns are listened to.
+    pub fn patterns(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Messages that announce an event: channel and payload.
+    pub(crate) fn notifications(&self, event: Event, name: &'static str, key: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if !self.events.wants(event) {
+            return Vec::new();
+        }
+        let mut messages = Vec::new();
+        if self.events.0.contains(&b'K') {
+            messages.push(([b"__keyspace@0__:", key].concat(), name.as_bytes().to_vec()));
+        }
+        if self.events.0.contains(&b'E') {
+            messages.push(([b"__keyevent@0__:", name.as_bytes()].concat(), key.to_vec()));
+        }
+        messages
+    }
+
+    // --- keys somebody watches or waits for ----------------------------------------------------------------------
+
+    /// Whether transactions must say which keys they touch.
+    pub fn tracks_keys(&self) -> bool {
+        !self.watched.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// A client's next `EXEC` depends on a key.
+    pub fn watch(&mut self, client: ClientId, key: &Blob) {
+        self.watched.entry(key.clone()).or_default().insert(client);
+    }
+
+    /// A client's watches end.
+    pub fn unwatch<'a>(&mut self, client: ClientId, keys: impl IntoIterator<Item = &'a Blob>) {
+        for key in keys {
+            if let Some(clients) = self.watched.get_mut(key) {
+                clients.remove(&client);
+                if clients.is_empty() {
+                    self.watched.remove(key);
+                }
+            }
+        }
+        self.broken.remove(&client);
+    }
+
+    /// Keys somebody watches.
+    pub fn watched_keys(&self) -> impl Iterator<Item = Blob> {
+        self.watched.keys().cloned()
+    }
+
+    /// A key was changed: transactions that watch it will not run.
+    pub fn break_watches(&mut self, key: &[u8]) {
+        if let Some(clients) = self.watched.get(key) {
+            self.broken.extend(clients);
+        }
+    }
+
+    /// Whether a watched key was changed.
+    pub fn is_broken(&self, client: ClientId) -> bool {
+        self.broken.contains(&client)
+    }
+
+    /// A parked command waits for keys.
+    pub fn wait(&mut self, ticket: Ticket, keys: &[Blob]) {
+        for key in keys {
+            self.waiting.entry(key.clone()).or_default().insert(ticket);
+        }
+    }
+
+    /// A parked command no longer waits.
+    pub fn stop_waiting(&mut self, ticket: Ticket, keys: &[Blob]) {
+        for key in keys {
+            if let Some(tickets) = self.waiting.get_mut(key) {
+                tickets.remove(&ticket);
+                if tickets.is_empty() {
+                    self.waiting.remove(key);
+                }
+            }
+        }
+    }
+
+    /// Who waits for a key, the oldest first.
+    pub fn waiters(&self, key: &[u8]) -> Vec<Ticket> {
+        self.waiting.get(key).into_iter().flatten().copied().collect()
+    }
+
+    // --- scripts -------------------------------------------------------------------------------------------------
+
+    /// Keeps a script for `EVALSHA`.
+    pub fn keep_script(&mut self, sha: &str, source: &[u8]) {
+        if self.scripts.contains_key(sha) {
+            return;
+        }
+        self.scripts.insert(sha.to_owned(), Arc::from(source));
+        self.scripts_order.push_back(sha.to_owned());
+        if self.scripts_order.len() > self.limits.scripts_max
+            && let Some(oldest) = self.scripts_order.pop_front()
+        {
+            self.scripts.remove(&oldest);
+        }
+    }
+
+    /// A kept script.
+    pub fn script(&self, sha: &str) -> Option<Arc<[u8]>> {
+        self.scripts.get(sha).cloned()
+    }
+
+    /// Forgets every script.
+    pub fn forget_scripts(&mut self) {
+        self.scripts.clear();
+        self.scripts_order.clear();
+    }
+
+    /// How many scripts are kept.
+    pub fn scripts(&self) -> usize {
+        self.scripts.len()
+    }
+
+    /// A client is gone: everything it held is free again.
+    pub fn leave(&mut self, client: &crate::client::Client) {
+        for channel in &client.channels {
+            self.unsubscribe(client.id, channel);
+        }
+        for pattern in &client.patterns {
+            self.unsubscribe_pattern(client.id, pattern);
+        }
+        self.unwatch(client.id, client.watching.iter().map(|(key, _)| key));
+        self.clients.remove(&client.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_events_setting_reads_back_as_redis_prints_it() {
+        for (text, printed) in [("", ""), ("KEA", "AKE"), ("Kg$", "g$K"), ("Ex", "xE"), ("KEg$lshzxetd", "AKE")] {
+            assert_eq!(Notifications::parse(text.as_bytes()).unwrap().text(), printed, "{text}");
+        }
+        assert!(Notifications::parse(b"Kq").is_none());
+    }
+}

@@ -1,0 +1,445 @@
+//! The keys of one database that are in memory, in front of the ones that are not.
+//!
+//! An [`Entry`] is what memory knows about a key: its value, or that it is gone while the store still has it (a
+//! tombstone). A key without an entry is *cold*: the store is the truth, and [`Keyspace::cold`] counts how many such keys
+//! there are, so that nobody asks the store when there is nothing to find. Everything that moves a key between these
+//! states goes through this file, which keeps the counts, the expiry index and the list of dirty keys true.
+//!
+//! Nothing here reads a clock: a dead key (past its deadline) stays until someone removes it, and readers ask
+//! [`Entry::alive_at`]. Nothing here does I/O: cold keys come through [`Source`].
+
+use std::collections::BTreeSet;
+
+use dormouse_proto::Blob;
+
+use crate::codec::{Corrupt, Reader, put_int};
+use crate::scan_map::ScanMap;
+use crate::value::Value;
+
+/// Version of the layout of a stored record.
+const RECORD_VERSION: u8 = 1;
+/// What an entry costs in memory beside its key's and value's bytes: its slot, its hash, the slack of a page.
+const ENTRY_BYTES: usize = 120;
+
+/// What memory knows about a key.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The value; `None` is a tombstone.
+    pub value: Option<Value>,
+    /// Milliseconds since the Unix epoch at which the key dies; 0 is never.
+    pub expires_at: u64,
+    /// Sequence number of the transaction that last changed the key.
+    pub seq: u64,
+    /// Whether memory is ahead of the store.
+    pub dirty: bool,
+    /// Whether the store has a record of this key.
+    pub stored: bool,
+    /// Whether it was used since the eviction hand last passed.
+    pub hot: bool,
+}
+
+impl Entry {
+    /// The value, unless the key is gone or dead at `now_ms`.
+    pub const fn alive_at(&self, now_ms: u64) -> Option<&Value> {
+        if self.expires_at != 0 && self.expires_at <= now_ms { None } else { self.value.as_ref() }
+    }
+}
+
+/// A key as the store has it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The value.
+    pub value: Value,
+    /// As in [`Entry`].
+    pub expires_at: u64,
+    /// As in [`Entry`].
+    pub seq: u64,
+}
+
+impl Record {
+    /// Writes the record of an entry that has a value.
+    pub fn write(value: &Value, expires_at: u64, seq: u64, out: &mut Vec<u8>) {
+        out.push(RECORD_VERSION);
+        put_int(out, expires_at);
+        put_int(out, seq);
+        value.write(out);
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub fn read(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let mut input = Reader::new(bytes);
+        if input.byte()? != RECORD_VERSION {
+            return Err(Corrupt("a record version this release knows"));
+        }
+        let (expires_at, seq) = (input.int()?, input.int()?);
+        let value = Value::read(&mut input)?;
+        if !input.is_done() {
+            return Err(Corrupt("the end of the record"));
+        }
+        Ok(Self { value, expires_at, seq })
+    }
+}
+
+/// The store could not be read. The words for the operator are logged where the error happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store could not be read")]
+pub struct SourceError;
+
+/// Where cold keys come from.
+pub trait Source {
+    /// The record of a key.
+    fn load(&self, hash: u64, key: &[u8]) -> Result<Option<Record>, SourceError>;
+
+    /// Stored keys with a hash of at least `from`, by rising hash, at least `count` of them if there are as many; all
+    /// keys of the last hash are included.
+    fn keys(&self, from: u64, count: usize) -> Result<Vec<(u64, Blob)>, SourceError>;
+}
+
+/// A source without keys, for databases that live in memory alone (tests, simulation).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;
+
+impl Source for Nothing {
+    fn load(&self, _: u64, _: &[u8]) -> Result<Option<Record>, SourceError> {
+        Ok(None)
+    }
+
+    fn keys(&self, _: u64, _: usize) -> Result<Vec<(u64, Blob)>, SourceError> {
+        Ok(Vec::new())
+    }
+}
+
+/// The keys of one database; see the module's text.
+#[derive(Clone, Debug, Default)]
+pub struct Keyspace {
+    map: ScanMap<Entry>,
+    /// (deadline, hash) of every entry that has both a value and a deadline.
+    expiry: BTreeSet<(u64, u64)>,
+    dirty: Vec<(u64, Blob)>,
+    live: u64,
+    cold: u64,
+    bytes: usize,
+    epoch: u32,
+}
+
+impl Keyspace {
+    /// A database whose store holds `cold` keys.
+    pub fn with_cold(cold: u64, epoch: u32) -> Self {
+        Self { cold, epoch, ..Self::default() }
+    }
+
+    /// How many keys there are, dead ones that nobody removed yet included.
+    pub const fn len(&self) -> u64 {
+        self.live + self.cold
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many keys only the store has.
+    pub const fn cold(&self) -> u64 {
+        self.cold
+    }
+
+    /// Keys in memory, tombstones included.
+    pub const fn resident(&self) -> usize {
+        self.map.len()
+    }
+
+    /// How many keys in memory have a deadline.
+    pub fn with_deadline(&self) -> usize {
+        self.expiry.len()
+    }
+
+    /// How many keys memory is ahead of the store by.
+    pub const fn dirty_keys(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Bytes of memory its keys take, near enough.
+    pub const fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Counts the times the database was emptied; part of the store's keys, so that emptying is instant.
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// What memory knows of a key.
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.map.get_hashed(hash, key)
+    }
+
+    /// Whether a key must be looked up in the store before anything can be said of it.
+    pub fn is_cold(&self, hash: u64, key: &[u8]) -> bool {
+        self.cold > 0 && self.map.get_hashed(hash, key).is_none()
+    }
+
+    /// Takes in what the store said of a cold key.
+    pub fn admit(&mut self, hash: u64, key: &[u8], record: Option<Record>) {
+        let Some(record) = record else { return };
+        if self.map.get_hashed(hash, key).is_some() {
+            return;
+        }
+        let entry = Entry {
+            value: Some(record.value),
+            expires_at: record.expires_at,
+            seq: record.seq,
+            dirty: false,
+            stored: true,
+            hot: true,
+        };
+        self.count_in(hash, key, &entry);
+        self.cold = self.cold.saturating_sub(1);
+        self.map.insert_hashed(hash, Blob::from(key), entry);
+    }
+
+    /// Looks a cold key up in the store.
+    pub fn load(&mut self, hash: u64, key: &[u8], source: &dyn Source) -> Result<(), SourceError> {
+        if self.is_cold(hash, key) {
+            self.admit(hash, key, source.load(hash, key)?);
+        }
+        Ok(())
+    }
+
+    fn count_in(&mut self, hash: u64, key: &[u8], entry: &Entry) {
+        self.bytes += ENTRY_BYTES + heap_bytes(key);
+        let Some(value) = &entry.value else { return };
+        self.live += 1;
+        self.bytes += value.memory_bytes();
+        if entry.expires_at != 0 {
+            self.expiry.insert((entry.expires_at, hash));
+        }
+    }
+
+    fn count_out(&mut self, hash: u64, key: &[u8], entry: &Entry) {
+        self.bytes = self.bytes.saturating_sub(ENTRY_BYTES + heap_bytes(key));
+        let Some(value) = &entry.value else { return };
+        self.live -= 1;
+        self.bytes = self.bytes.saturating_sub(value.memory_bytes());
+        if entry.expires_at != 0 {
+            self.expiry.remove(&(entry.expires_at, hash));
+        }
+    }
+
+    /// Replaces value, deadline and sequence number of a key that is not cold. Returns the old value and deadline.
+    pub(crate) fn replace(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: Option<Value>,
+        expires_at: u64,
+        seq: u64,
+    ) -> Option<(Option<Value>, u64)> {
+        self.bytes += value.as_ref().map_or(0, Value::memory_bytes);
+        self.live += u64::from(value.is_some());
+        if value.is_some() && expires_at != 0 {
+            self.expiry.insert((expires_at, hash));
+        }
+        let Some(entry) = self.map.get_mut_hashed(hash, key) else {
+            self.bytes += ENTRY_BYTES + heap_bytes(key);
+            let key = Blob::from(key);
+            self.dirty.push((hash, key.clone()));
+            let entry = Entry { value, expires_at, seq, dirty: true, stored: false, hot: true };
+            self.map.insert_hashed(hash, key, entry);
+            return None;
+        };
+        let old = (std::mem::replace(&mut entry.value, value), entry.expires_at);
+        entry.expires_at = expires_at;
+        entry.seq = seq;
+        entry.hot = true;
+        if !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push((hash, Blob::from(key)));
+        }
+        if let Some(value) = &old.0 {
+            self.bytes = self.bytes.saturating_sub(value.memory_bytes());
+            self.live -= 1;
+            // The same deadline may have been put in above; only a different one goes.
+            if old.1 != 0 && (old.1 != expires_at || entry.value.is_none()) {
+                self.expiry.remove(&(old.1, hash));
+            }
+        }
+        Some(old)
+    }
+
+    /// Lends a key's entry for a change in place, with what must be kept true meanwhile.
+    pub(crate) fn lend(&mut self, hash: u64, key: &[u8], seq: u64) -> Option<Loan<'_>> {
+        let entry = self.map.get_mut_hashed(hash, key)?;
+        entry.value.as_ref()?;
+        if !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push((hash, Blob::from(key)));
+        }
+        entry.seq = seq;
+        entry.hot = true;
+        let before = entry.value.as_ref().map_or(0, Value::memory_bytes);
+        Some(Loan { entry, hash, before, bytes: &mut self.bytes, live: &mut self.live, expiry: &mut self.expiry })
+    }
+
+    /// Marks a key as used.
+    pub(crate) fn find_hot(&mut self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        let entry = self.map.get_mut_hashed(hash, key)?;
+        entry.hot = true;
+        Some(entry)
+    }
+
+    /// Empties the database; what the store has belongs to an epoch that is over. Returns the old content.
+    pub(crate) fn flush(&mut self) -> Self {
+        let epoch = self.epoch.wrapping_add(1);
+        std::mem::replace(self, Self { epoch, ..Self::default() })
+    }
+
+    /// Hashes of keys whose deadline is at or before `now_ms`, earliest first, at most `count`.
+    pub fn due(&self, now_ms: u64, count: usize) -> Vec<u64> {
+        self.expiry.range(..=(now_ms, u64::MAX)).take(count).map(|&(_, hash)| hash).collect()
+    }
+
+    /// The earliest deadline of a key in memory.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.expiry.first().map(|&(deadline, _)| deadline)
+    }
+
+    /// Keys in memory with this very hash.
+    pub fn with_hash(&self, hash: u64) -> Vec<Blob> {
+        let found = self.map.from_hash(hash, 1);
+        found.into_iter().take_while(|(other, ..)| *other == hash).map(|(_, key, _)| key.clone()).collect()
+    }
+
+    /// Entries with a hash of at least `from`; see [`ScanMap::from_hash`].
+    pub fn from_hash(&self, from: u64, count: usize) -> Vec<(u64, &Blob, &Entry)> {
+        self.map.from_hash(from, count)
+    }
+
+    /// Everything in memory.
+    pub fn iter(&self) -> impl Iterator<Item = (&Blob, &Entry)> {
+        self.map.iter()
+    }
+
+    /// One key in memory, tombstones included.
+    pub fn random(&self, random: &mut crate::moment::Random) -> Option<(&Blob, &Entry)> {
+        self.map.random(random)
+    }
+
+    /// Takes the list of dirty keys for a checkpoint. Entries stay dirty until [`Self::settle`].
+    pub fn take_dirty(&mut self) -> Vec<(u64, Blob)> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Puts dirty keys back on the list, after a checkpoint that failed.
+    pub fn restore_dirty(&mut self, keys: Vec<(u64, Blob)>) {
+        self.dirty.extend(keys);
+    }
+
+    /// A checkpoint has stored a key as it was at `seq` (`exists`), or removed it.
+    pub fn settle(&mut self, hash: u64, key: &Blob, seq: u64, exists: bool) {
+        let Some(entry) = self.map.get_mut_hashed(hash, key) else {
+            return;
+        };
+        entry.stored = exists;
+        if entry.seq != seq {
+            self.dirty.push((hash, key.clone()));
+            return;
+        }
+        entry.dirty = false;
+        if entry.value.is_none()
+            && let Some((key, entry)) = self.map.remove_hashed(hash, key)
+        {
+            self.count_out(hash, &key, &entry);
+        }
+    }
+
+    /// Lets go of a clean key: from now on it is cold. False if memory is ahead of the store, or the key is not here.
+    pub fn evict(&mut self, hash: u64, key: &[u8]) -> bool {
+        let clean = self.map.get_hashed(hash, key).is_some_and(|entry| !entry.dirty && entry.stored);
+        if !clean {
+            return false;
+        }
+        if let Some((key, entry)) = self.map.remove_hashed(hash, key) {
+            self.count_out(hash, &key, &entry);
+            self.cold += u64::from(entry.value.is_some());
+        }
+        true
+    }
+
+    /// One pass of the eviction hand over at least `count` entries from `from`: clean entries not used since the last
+    /// pass leave memory. Returns where the hand stands now.
+    pub fn sweep(&mut self, from: u64, count: usize) -> u64 {
+        let mut leaving = Vec::new();
+        let mut cooled = Vec::new();
+        let mut next = 0;
+        let seen = self.map.from_hash(from, count);
+        if let Some(&(last, ..)) = seen.last()
+            && seen.len() >= count
+        {
+            next = last.wrapping_add(1);
+        }
+        for (hash, key, entry) in seen {
+            if entry.hot {
+                cooled.push((hash, key.clone()));
+            } else if !entry.dirty && entry.stored {
+                leaving.push((hash, key.clone()));
+            }
+        }
+        for (hash, key) in cooled {
+            if let Some(entry) = self.map.get_mut_hashed(hash, &key) {
+                entry.hot = false;
+            }
+        }
+        for (hash, key) in leaving {
+            self.evict(hash, &key);
+        }
+        next
+    }
+}
+
+/// Heap bytes behind a byte string: short ones live inside their slot.
+pub(crate) const fn heap_bytes(bytes: &[u8]) -> usize {
+    if bytes.len() <= 23 { 0 } else { bytes.len() + 48 }
+}
+
+/// A live entry lent for changes in place. On return the counts and the expiry index are brought up to date, and a value
+/// that became void leaves a tombstone.
+pub(crate) struct Loan<'a> {
+    pub(crate) entry: &'a mut Entry,
+    hash: u64,
+    before: usize,
+    bytes: &'a mut usize,
+    live: &'a mut u64,
+    expiry: &'a mut BTreeSet<(u64, u64)>,
+}
+
+impl Loan<'_> {
+    /// Sets the deadline.
+    pub(crate) fn set_deadline(&mut self, expires_at: u64) {
+        if self.entry.expires_at != 0 {
+            self.expiry.remove(&(self.entry.expires_at, self.hash));
+        }
+        if expires_at != 0 {
+            self.expiry.insert((expires_at, self.hash));
+        }
+        self.entry.expires_at = expires_at;
+    }
+
+    /// Removes the value if it became void. Returns it, with its deadline.
+    pub(crate) fn bury(&mut self) -> Option<(Value, u64)> {
+        if !self.entry.value.as_ref().is_some_and(Value::is_void) {
+            return None;
+        }
+        let deadline = self.entry.expires_at;
+        self.set_deadline(0);
+        let value = self.entry.value.take()?;
+        *self.live -= 1;
+        Some((value, deadline))
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        let after = self.entry.value.as_ref().map_or(0, Value::memory_bytes);
+        *self.bytes = (*self.bytes + after).saturating_sub(self.before);
+    }
+}

@@ -1,0 +1,4 @@
+//! Scripts.
+/// Restrictions of the script at work.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {}

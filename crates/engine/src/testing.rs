@@ -1,0 +1,136 @@
+//! A database in a struct, for tests: a clock that moves when told, and three checks on every command.
+//!
+//! Each command runs twice. First as undoable work that is rolled back, which must leave everything as it was; then for
+//! good, and its journal is replayed on a second keyspace, which must end up the same. So every test of a command is also
+//! a test of its effects and of their inverses.
+
+use dormouse_proto::{Blob, Reply};
+
+use crate::client::{Client, ClientId, Door, Grant};
+use crate::hub::Hub;
+use crate::keyspace::{Keyspace, Nothing};
+use crate::moment::Moment;
+use crate::txn::{Done, Outcome, Parts, Patient, Stop, Txn, replay};
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct Bench {
+    space: Keyspace,
+    replica: Keyspace,
+    /// Channels, scripts, settings.
+    pub hub: Hub,
+    /// Who asks.
+    pub client: Client,
+    /// Microseconds since the Unix epoch.
+    pub now_us: u64,
+    /// Messages published so far.
+    pub published: Vec<(Blob, Blob)>,
+    seq: u64,
+}
+
+impl Bench {
+    /// An empty database, at a fixed moment.
+    pub fn new() -> Self {
+        Self {
+            client: Client::new(ClientId(1), Door::Resp, Grant::Full),
+            now_us: 1_700_000_000_000_000,
+            ..Self::default()
+        }
+    }
+
+    /// Moves the clock.
+    pub const fn pass_ms(&mut self, ms: u64) {
+        self.now_us += ms * 1_000;
+    }
+
+    /// Runs a command written as words; errors come back as [`Reply::Error`].
+    ///
+    /// # Panics
+    /// If the command would block, or breaks one of the checks.
+    pub fn run(&mut self, line: &str) -> Reply {
+        let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        self.run_args(&args)
+    }
+
+    /// As [`Self::run`], with arguments of any bytes.
+    ///
+    /// # Panics
+    /// As [`Self::run`].
+    pub fn run_args(&mut self, args: &[&[u8]]) -> Reply {
+        match self.attempt(args) {
+            Ok(reply) => reply,
+            Err(Stop::Error(error)) => Reply::Error(error),
+            Err(stop) => panic!("{stop:?}"),
+        }
+    }
+
+    /// Runs a command, whatever comes of it.
+    ///
+    /// # Panics
+    /// If one of the checks fails.
+    pub fn attempt(&mut self, args: &[&[u8]]) -> Outcome {
+        let command = match crate::table::find(args) {
+            Ok(found) => found.command,
+            Err(error) => return Err(error.into()),
+        };
+        let before = dump(&self.space);
+        let events = (self.hub.facts.hits, self.hub.facts.misses);
+        let client = self.client.clone();
+        let mut txn = self.begin(true);
+        let first = txn.run(command, args);
+        txn.rollback();
+        assert_eq!(dump(&self.space), before, "a rollback of {args:?} left something behind");
+        (self.hub.facts.hits, self.hub.facts.misses) = events;
+        self.client = client;
+
+        let mut txn = self.begin(false);
+        let outcome = txn.run(command, args);
+        let Done { journal, publications, .. } = txn.finish();
+        assert_eq!(format!("{outcome:?}"), format!("{first:?}"), "{args:?} is not a function of its moment");
+        self.published.extend(publications);
+        if !journal.is_empty() {
+            self.seq += 1;
+            replay(&mut self.replica, &Nothing, self.seq, &journal).expect("our own journal replays");
+        }
+        assert_eq!(dump(&self.replica), dump(&self.space), "the replay of {args:?} ended elsewhere");
+        outcome
+    }
+
+    fn begin(&mut self, undoable: bool) -> Txn<'_> {
+        let parts = Parts {
+            space: &mut self.space,
+            source: &Nothing,
+            hub: &mut self.hub,
+            client: &mut self.client,
+            watchdog: &Patient,
+            moment: Moment { now_us: self.now_us, seed: self.seq },
+            seq: self.seq + 1,
+        };
+        Txn::begin(parts, undoable)
+    }
+
+    /// The error a command answers, as text.
+    ///
+    /// # Panics
+    /// If it succeeds.
+    pub fn error(&mut self, line: &str) -> String {
+        match self.run(line) {
+            Reply::Error(error) => error.to_string(),
+            reply => panic!("{line} answered {reply:?}"),
+        }
+    }
+
+    /// How many keys there are, and how much memory they are said to take.
+    pub fn size(&self) -> (u64, usize) {
+        (self.space.len(), self.space.memory_bytes())
+    }
+}
+
+/// Every live key with its deadline and value, in an order of its own.
+fn dump(space: &Keyspace) -> Vec<(Vec<u8>, u64, String)> {
+    let live = space.iter().filter_map(|(key, entry)| Some((key, entry, entry.value.as_ref()?)));
+    let mut keys: Vec<_> =
+        live.map(|(key, entry, value)| (key.to_vec(), entry.expires_at, value.canonical())).collect();
+    keys.sort();
+    keys
+}

@@ -1,0 +1,724 @@
+//! One command, one transaction or one script at work on the keys.
+//!
+//! A [`Txn`] is all a handler sees: keys to read and edit, the moment, the hub of channels and clients. What a handler
+//! changes is applied at once and recorded twice: as effects in the [journal](Txn::finish), which become one atomic record
+//! of the log, and (where the work may have to be taken back) as inverse changes for [`Txn::rollback`]. The caller holds
+//! the database meanwhile, so nobody sees a half of it; and nothing is shown before it is on disk, because the caller
+//! waits for the newest sequence number the work has [seen](Done::seen).
+
+use dormouse_proto::{Args, Blob, CommandError, Reply};
+
+use crate::client::Client;
+use crate::codec::{Corrupt, Reader, put_bytes, put_int};
+use crate::command::{Command, Effect};
+use crate::hub::{Event, Hub};
+use crate::keyspace::{Keyspace, Loan, Source, SourceError};
+use crate::moment::{Moment, Random};
+use crate::scan_map::{Cursor, hash};
+use crate::value::{AnyChange, Kind, Type, Value};
+
+/// Effects, as the journal writes them. Each follows the key it is about, which is written once for a run of effects.
+mod op {
+    /// The key of what follows.
+    pub(super) const KEY: u8 = 1;
+    /// A whole value with its deadline.
+    pub(super) const PUT: u8 = 2;
+    /// The key is gone.
+    pub(super) const DELETE: u8 = 3;
+    /// A new deadline; 0 is none.
+    pub(super) const EXPIRE: u8 = 4;
+    /// An empty value of a type, without deadline.
+    pub(super) const CREATE: u8 = 5;
+    /// A change of a value, after its type's tag.
+    pub(super) const CHANGE: u8 = 6;
+    /// Every key is gone.
+    pub(super) const FLUSH: u8 = 7;
+}
+
+/// Why a handler stopped without a reply.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// The command failed.
+    Error(CommandError),
+    /// Nothing to pop yet: run the command again when one of its keys has been written.
+    Block(Block),
+    /// The watchdog ended a script.
+    Aborted,
+}
+
+/// What a blocked command waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// Keys whose change may unblock it.
+    pub keys: Vec<Blob>,
+    /// How long it waits, in milliseconds; `None` is for ever.
+    pub timeout_ms: Option<u64>,
+    /// The reply when the time is up.
+    pub on_timeout: Reply,
+}
+
+impl From<CommandError> for Stop {
+    fn from(error: CommandError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<SourceError> for Stop {
+    fn from(_: SourceError) -> Self {
+        Self::Error(CommandError::StoreFailed)
+    }
+}
+
+/// What a handler returns.
+pub type Outcome = Result<Reply, Stop>;
+
+/// Ends scripts that run too long. Time is the caller's to measure.
+pub trait Watchdog {
+    /// Whether the script must stop now. Asked every few thousand instructions.
+    fn expired(&self) -> bool;
+}
+
+/// A watchdog that never bites.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patient;
+
+impl Watchdog for Patient {
+    fn expired(&self) -> bool {
+        false
+    }
+}
+
+/// What becomes of a key's deadline when its value is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// It goes.
+    Clear,
+    /// It stays.
+    Keep,
+    /// It becomes this, in milliseconds since the Unix epoch.
+    At(u64),
+}
+
+/// What a transaction works with; see [`Txn::begin`].
+pub struct Parts<'a> {
+    /// The keys.
+    pub space: &'a mut Keyspace,
+    /// Where cold keys come from.
+    pub source: &'a dyn Source,
+    /// Channels, clients, scripts, settings.
+    pub hub: &'a mut Hub,
+    /// Who asks.
+    pub client: &'a mut Client,
+    /// Ends long scripts.
+    pub watchdog: &'a dyn Watchdog,
+    /// When it happens.
+    pub moment: Moment,
+    /// Number of this transaction: one more than the last that wrote.
+    pub seq: u64,
+}
+
+/// The work of one command, transaction or script; see the module's text.
+pub struct Txn<'a> {
+    space: &'a mut Keyspace,
+    source: &'a dyn Source,
+    hub: &'a mut Hub,
+    client: &'a mut Client,
+    watchdog: &'a dyn Watchdog,
+    moment: Moment,
+    random: Random,
+    seq: u64,
+    seen: u64,
+    journal: Journal,
+    touched: Option<Vec<Blob>>,
+    publications: Vec<(Blob, Blob)>,
+    /// Whether the command at work only reads.
+    reading: bool,
+    /// Whether a command may wait: not inside MULTI or a script.
+    pub(crate) may_block: bool,
+    /// Restrictions of the script at work, if any.
+    pub(crate) script: Option<crate::script::Scope>,
+}
+
+/// What a finished transaction leaves to do.
+#[derive(Debug)]
+pub struct Done {
+    /// The effects, for the log; empty if nothing changed.
+    pub journal: Vec<u8>,
+    /// The newest sequence number among the keys it read or wrote: its reply waits until that is on disk.
+    pub seen: u64,
+    /// Keys it changed, if anyone watches or waits for keys.
+    pub touched: Vec<Blob>,
+    /// Messages to deliver, in order: channel and payload.
+    pub publications: Vec<(Blob, Blob)>,
+}
+
+#[derive(Default)]
+struct Journal {
+    bytes: Vec<u8>,
+    key: Option<Blob>,
+    undo: Option<Vec<Undo>>,
+}
+
+enum Undo {
+    Replace { hash: u64, key: Blob, value: Option<Value>, expires_at: u64 },
+    Deadline { hash: u64, key: Blob, expires_at: u64 },
+    Change { hash: u64, key: Blob, change: AnyChange },
+    Flush(Box<Keyspace>),
+}
+
+impl Journal {
+    fn about(&mut self, key: &[u8]) {
+        if self.key.as_deref() != Some(key) {
+            self.bytes.push(op::KEY);
+            put_bytes(&mut self.bytes, key);
+            self.key = Some(Blob::from(key));
+        }
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        self.about(key);
+        self.bytes.push(op::DELETE);
+    }
+
+    fn expire(&mut self, key: &[u8], expires_at: u64) {
+        self.about(key);
+        self.bytes.push(op::EXPIRE);
+        put_int(&mut self.bytes, expires_at);
+    }
+
+    fn put(&mut self, key: &[u8], value: &Value, expires_at: u64) {
+        self.about(key);
+        self.bytes.push(op::PUT);
+        put_int(&mut self.bytes, expires_at);
+        value.write(&mut self.bytes);
+    }
+
+    fn undo(&mut self, undo: impl FnOnce() -> Undo) {
+        if let Some(list) = &mut self.undo {
+            list.push(undo());
+        }
+    }
+}
+
+impl<'a> Txn<'a> {
+    /// Starts work. With `undoable`, [`Self::rollback`] can take all of it back.
+    pub fn begin(parts: Parts<'a>, undoable: bool) -> Self {
+        let touched = parts.hub.tracks_keys().then(Vec::new);
+        Self {
+            space: parts.space,
+            source: parts.source,
+            client: parts.client,
+            watchdog: parts.watchdog,
+            moment: parts.moment,
+            random: Random::new(parts.moment.seed),
+            seq: parts.seq,
+            seen: 0,
+            journal: Journal { undo: undoable.then(Vec::new), ..Journal::default() },
+            touched,
+            publications: Vec::new(),
+            reading: false,
+            may_block: true,
+            script: None,
+            hub: parts.hub,
+        }
+    }
+
+    /// Ends work that stands.
+    pub fn finish(self) -> Done {
+        Done {
+            seen: if self.journal.bytes.is_empty() { self.seen } else { self.seq },
+            journal: self.journal.bytes,
+            touched: self.touched.unwrap_or_default(),
+            publications: self.publications,
+        }
+    }
+
+    /// Takes everything back, as if it had never begun.
+    ///
+    /// # Panics
+    /// If the work was not begun as undoable, which is a bug of the caller.
+    pub fn rollback(self) {
+        let undo = self.journal.undo.expect("only undoable work is rolled back");
+        for undo in undo.into_iter().rev() {
+            match undo {
+                Undo::Replace { hash, key, value, expires_at } => {
+                    self.space.replace(hash, &key, value, expires_at, self.seq);
+                }
+                Undo::Deadline { hash, key, expires_at } => {
+                    if let Some(mut loan) = self.space.lend(hash, &key, self.seq) {
+                        loan.set_deadline(expires_at);
+                    }
+                }
+                Undo::Change { hash, key, change } => {
+                    if let Some(loan) = self.space.lend(hash, &key, self.seq)
+                        && let Some(value) = &mut loan.entry.value
+                    {
+                        value.apply(change);
+                    }
+                }
+                Undo::Flush(old) => *self.space = *old,
+            }
+        }
+    }
+
+    /// Runs one command that has passed every check.
+    pub fn run(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
+        command.check_limits(self, args)?;
+        self.reading = command.effect == Effect::Reads;
+        (command.handler())(self, args)
+    }
+
+    /// Forbids commands to wait, for MULTI and scripts.
+    pub const fn forbid_blocking(&mut self) {
+        self.may_block = false;
+    }
+
+    /// Whether a command with nothing to pop may wait.
+    pub const fn may_block(&self) -> bool {
+        self.may_block
+    }
+
+    // --- what a handler may know -------------------------------------------------------------------------------
+
+    /// The moment, in milliseconds since the Unix epoch.
+    pub const fn now_ms(&self) -> u64 {
+        self.moment.now_ms()
+    }
+
+    /// The moment, exactly.
+    pub const fn moment(&self) -> Moment {
+        self.moment
+    }
+
+    /// A generator for this command's draws.
+    pub const fn random(&mut self) -> Random {
+        Random::new(self.random.next_u64())
+    }
+
+    /// Channels, clients, scripts, settings.
+    pub const fn hub(&mut self) -> &mut Hub {
+        self.hub
+    }
+
+    /// Who asks.
+    pub const fn client(&mut self) -> &mut Client {
+        self.client
+    }
+
+    /// The keys, for commands about all of them.
+    pub const fn space(&self) -> &Keyspace {
+        self.space
+    }
+
+    /// Whether the script at work must end.
+    pub fn expired(&self) -> bool {
+        self.watchdog.expired()
+    }
+
+    /// The reply depends on the whole database, so it waits for everything written so far.
+    pub const fn sees_all(&mut self) {
+        self.seen = self.seq.saturating_sub(1);
+    }
+
+    // --- reading -------------------------------------------------------------------------------------------------
+
+    /// Loads a key if it is cold, and remembers that the reply depends on it. After this, [`Self::peek`] can see it.
+    pub fn touch(&mut self, key: &[u8]) -> Result<(), Stop> {
+        let hash = hash(key);
+        self.space.load(hash, key, self.source)?;
+        if let Some(entry) = self.space.find_hot(hash, key) {
+            self.seen = self.seen.max(entry.seq);
+        }
+        Ok(())
+    }
+
+    /// The value of a key that was [touched](Self::touch).
+    pub fn peek(&self, key: &[u8]) -> Option<&Value> {
+        self.space.find(hash(key), key)?.alive_at(self.now_ms())
+    }
+
+    /// The value of a key that was [touched](Self::touch), if it has this type; an error if it has another.
+    pub fn peek_as<T: Kind>(&self, key: &[u8]) -> Result<Option<&T>, CommandError> {
+        self.peek(key).map(|value| T::of(value).ok_or(CommandError::WrongType)).transpose()
+    }
+
+    /// The value of a key.
+    pub fn value(&mut self, key: &[u8]) -> Result<Option<&Value>, Stop> {
+        let (hash, now_ms) = (hash(key), self.now_ms());
+        self.space.load(hash, key, self.source)?;
+        let hit = self.space.find_hot(hash, key).map(|entry| (entry.seq, entry.alive_at(now_ms).is_some()));
+        if let Some((seq, _)) = hit {
+            self.seen = self.seen.max(seq);
+        }
+        if self.reading {
+            self.count_read(hit.is_some_and(|(_, alive)| alive), key);
+        }
+        Ok(self.space.find(hash, key).and_then(|entry| entry.alive_at(now_ms)))
+    }
+
+    /// Counts a read for `INFO`, and announces a miss to whoever asked for that.
+    fn count_read(&mut self, hit: bool, key: &[u8]) {
+        if hit {
+            self.hub.facts.hits += 1;
+        } else {
+            self.hub.facts.misses += 1;
+            self.notify(Event::Missed, "keymiss", key);
+        }
+    }
+
+    /// The value of a key, if it has this type; an error if it has another.
+    pub fn get<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>, Stop> {
+        let value = self.value(key)?;
+        Ok(value.map(|value| T::of(value).ok_or(CommandError::WrongType)).transpose()?)
+    }
+
+    /// Whether a key is there.
+    pub fn exists(&mut self, key: &[u8]) -> Result<bool, Stop> {
+        Ok(self.value(key)?.is_some())
+    }
+
+    /// The deadline of a key that is there; `Some(0)` if it has none.
+    pub fn deadline(&mut self, key: &[u8]) -> Result<Option<u64>, Stop> {
+        if !self.exists(key)? {
+            return Ok(None);
+        }
+        Ok(self.space.find(hash(key), key).map(|entry| entry.expires_at))
+    }
+
+    /// One step of a scan over all keys, in memory and in the store: live keys, and where to go on.
+    pub fn scan_keys(&mut self, cursor: Cursor, count: usize) -> Result<(Cursor, Vec<Blob>), Stop> {
+        self.sees_all();
+        let from = cursor.first_hash();
+        let now_ms = self.now_ms();
+        let resident = self.space.from_hash(from, count.saturating_add(1));
+        let mut keys: Vec<(u64, Blob, bool)> = Vec::with_capacity(resident.len());
+        // Each side ends somewhere; what lies beyond the nearer end is left for the next step.
+        let mut end = if resident.len() > count { resident.last().map(|(hash, ..)| *hash) } else { None };
+        keys.extend(
+            resident.iter().map(|(hash, key, entry)| (*hash, (*key).clone(), entry.alive_at(now_ms).is_some())),
+        );
+        if self.space.cold() > 0 {
+            let stored = self.source.keys(from, count.saturating_add(1))?;
+            if stored.len() > count
+                && let Some(&(last, _)) = stored.last()
+            {
+                end = Some(end.map_or(last, |end| end.min(last)));
+            }
+            let cold = stored.into_iter().filter(|(hash, key)| self.space.find(*hash, key).is_none());
+            keys.extend(cold.map(|(hash, key)| (hash, key, true)));
+        }
+        keys.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let mut page = Vec::with_capacity(count);
+        let mut last = None;
+        for (hash, key, alive) in keys {
+            let past_end = end.is_some_and(|end| hash > end);
+            let full = page.len() >= count && last.is_some_and(|last| !Cursor::same_step(last, hash));
+            if past_end || full {
+                return Ok((Cursor::after(last.unwrap_or(hash)), page));
+            }
+            last = Some(hash);
+            if alive {
+                page.push(key);
+            }
+        }
+        Ok((end.map_or(Cursor(0), Cursor::after), page))
+    }
+
+    // --- writing -------------------------------------------------------------------------------------------------
+
+    fn touched(&mut self, key: &[u8]) {
+        if let Some(touched) = &mut self.touched {
+            touched.push(Blob::from(key));
+        }
+    }
+
+    /// Brings a key into memory for a change; a dead one is removed first.
+    fn prepare(&mut self, hash: u64, key: &[u8]) -> Result<(), Stop> {
+        self.space.load(hash, key, self.source)?;
+        let now_ms = self.now_ms();
+        let dead = |entry: &crate::keyspace::Entry| entry.value.is_some() && entry.alive_at(now_ms).is_none();
+        if self.space.find(hash, key).is_some_and(dead) {
+            self.remove(hash, key);
+            self.notify(Event::Expired, "expired", key);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, hash: u64, key: &[u8]) {
+        self.journal.delete(key);
+        let old = self.space.replace(hash, key, None, 0, self.seq);
+        let (value, expires_at) = old.unwrap_or_default();
+        self.journal.undo(|| Undo::Replace { hash, key: Blob::from(key), value, expires_at });
+        self.touched(key);
+    }
+
+    /// Sets the whole value of a key.
+    pub fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), Stop> {
+        if value.memory_bytes() > self.hub.limits.record_bytes_max {
+            return Err(CommandError::RecordTooLarge.into());
+        }
+        let hash = hash(key);
+        self.prepare(hash, key)?;
+        if value.is_void() {
+            self.delete(key)?;
+            return Ok(());
+        }
+        let expires_at = match deadline {
+            Deadline::Clear => 0,
+            Deadline::At(at) => at,
+            Deadline::Keep => self.space.find(hash, key).map_or(0, |entry| entry.expires_at),
+        };
+        self.journal.put(key, &value, expires_at);
+        let old = self.space.replace(hash, key, Some(value), expires_at, self.seq);
+        let (value, expires_at) = old.unwrap_or_default();
+        self.journal.undo(|| Undo::Replace { hash, key: Blob::from(key), value, expires_at });
+        self.touched(key);
+        Ok(())
+    }
+
+    /// Removes a key; whether it was there.
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool, Stop> {
+        let hash = hash(key);
+        self.prepare(hash, key)?;
+        self.touch(key)?;
+        if self.peek(key).is_none() {
+            return Ok(false);
+        }
+        self.remove(hash, key);
+        Ok(true)
+    }
+
+    /// Sets the deadline of a key, 0 for none; whether it was there.
+    pub fn expire_at(&mut self, key: &[u8], expires_at: u64) -> Result<bool, Stop> {
+        let hash = hash(key);
+        self.prepare(hash, key)?;
+        let Some(mut loan) = self.space.lend(hash, key, self.seq) else {
+            return Ok(false);
+        };
+        let old = loan.entry.expires_at;
+        loan.set_deadline(expires_at);
+        drop(loan);
+        self.journal.expire(key, expires_at);
+        self.journal.undo(|| Undo::Deadline { hash, key: Blob::from(key), expires_at: old });
+        self.touched(key);
+        Ok(true)
+    }
+
+    /// A key's value to be changed in place, made (empty) if the key is missing. An empty collection vanishes when the
+    /// edit ends.
+    pub fn edit<T: Kind>(&mut self, key: &[u8]) -> Result<Edit<'_, T>, Stop> {
+        let hash = hash(key);
+        self.prepare(hash, key)?;
+        match self.space.find(hash, key).and_then(|entry| entry.value.as_ref()) {
+            Some(value) if T::of(value).is_none() => return Err(CommandError::WrongType.into()),
+            Some(_) => {}
+            None => {
+                self.journal.about(key);
+                self.journal.bytes.extend([op::CREATE, T::TYPE as u8]);
+                self.space.replace(hash, key, Some(T::default().into_value()), 0, self.seq);
+                let key = Blob::from(key);
+                self.journal.undo(|| Undo::Replace { hash, key, value: None, expires_at: 0 });
+            }
+        }
+        self.touched(key);
+        let loan = self.space.lend(hash, key, self.seq).expect("the entry has a value: it was just seen or made");
+        Ok(Edit { loan, hash, journal: &mut self.journal, key: Blob::from(key), kind: std::marker::PhantomData })
+    }
+
+    /// As [`Self::edit`], or nothing if the key is missing.
+    pub fn edit_existing<T: Kind>(&mut self, key: &[u8]) -> Result<Option<Edit<'_, T>>, Stop> {
+        if self.get::<T>(key)?.is_none() {
+            return Ok(None);
+        }
+        self.edit(key).map(Some)
+    }
+
+    /// Removes every key.
+    pub fn flush(&mut self) {
+        self.journal.bytes.push(op::FLUSH);
+        self.journal.key = None;
+        if let Some(touched) = &mut self.touched {
+            let now_ms = self.moment.now_ms();
+            let alive = self.space.iter().filter(|(_, entry)| entry.alive_at(now_ms).is_some());
+            touched.extend(alive.map(|(key, _)| key.clone()));
+            touched.extend(self.hub.watched_keys());
+        }
+        let old = self.space.flush();
+        self.journal.undo(|| Undo::Flush(Box::new(old)));
+    }
+
+    /// Removes keys whose deadline has passed, at most `count`; how many there were.
+    pub fn reap(&mut self, count: usize) -> usize {
+        let due = self.space.due(self.now_ms(), count);
+        let mut reaped = 0;
+        for hash in due {
+            for key in self.space.with_hash(hash) {
+                let now_ms = self.now_ms();
+                let entry = self.space.find(hash, &key);
+                if entry.is_some_and(|entry| entry.value.is_some() && entry.alive_at(now_ms).is_none()) {
+                    self.remove(hash, &key);
+                    self.notify(Event::Expired, "expired", &key);
+                    reaped += 1;
+                }
+            }
+        }
+        reaped
+    }
+
+    // --- telling others ------------------------------------------------------------------------------------------
+
+    /// Publishes a message when the work is done; how many will get it.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let receivers = self.hub.receivers(channel);
+        if receivers > 0 {
+            self.publications.push((Blob::from(channel), Blob::from(message)));
+        }
+        receivers
+    }
+
+    /// Announces what happened to a key, if the database's `notify-keyspace-events` asks for it.
+    pub fn notify(&mut self, event: Event, name: &'static str, key: &[u8]) {
+        for (channel, message) in self.hub.notifications(event, name, key) {
+            self.publish(&channel, &message);
+        }
+    }
+}
+
+/// A value being changed in place. Reads through [`Edit::get`]; every change goes through [`Edit::apply`], which records
+/// it. When the edit ends, an empty collection is removed.
+pub struct Edit<'t, T: Kind> {
+    loan: Loan<'t>,
+    hash: u64,
+    journal: &'t mut Journal,
+    key: Blob,
+    kind: std::marker::PhantomData<T>,
+}
+
+impl<T: Kind> Edit<'_, T> {
+    /// The value as it is now.
+    pub fn get(&self) -> &T {
+        self.loan.entry.value.as_ref().and_then(T::of).expect("an edit holds a value of its type")
+    }
+
+    /// Applies one change and records it.
+    pub fn apply(&mut self, change: T::Change) {
+        self.journal.about(&self.key);
+        self.journal.bytes.extend([op::CHANGE, T::TYPE as u8]);
+        T::write_change(&change, &mut self.journal.bytes);
+        let value = self.loan.entry.value.as_mut().and_then(T::of_mut);
+        let inverse = value.expect("an edit holds a value of its type").apply(change);
+        if let Some(list) = &mut self.journal.undo {
+            list.push(Undo::Change { hash: self.hash, key: self.key.clone(), change: T::wrap(inverse) });
+        }
+    }
+}
+
+impl<T: Kind> std::ops::Deref for Edit<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.get()
+    }
+}
+
+impl<T: Kind> Drop for Edit<'_, T> {
+    fn drop(&mut self) {
+        if let Some((value, expires_at)) = self.loan.bury() {
+            self.journal.delete(&self.key);
+            let (hash, key) = (self.hash, self.key.clone());
+            self.journal.undo(|| Undo::Replace { hash, key, value: Some(value), expires_at });
+        }
+    }
+}
+
+/// Applies the effects of one record of the log to the keys, skipping what a key already holds.
+///
+/// A checkpoint takes keys one by one while others change, so the store may be ahead of the log's start for some keys; the
+/// sequence number of each key says which effects it has seen.
+pub fn replay(space: &mut Keyspace, source: &dyn Source, seq: u64, journal: &[u8]) -> Result<(), ReplayError> {
+    let mut input = Reader::new(journal);
+    let mut key = Blob::new();
+    let mut at = 0;
+    // Several effects of one record reach the same key: it counts as new until the record ends.
+    let mut ours: hashbrown::HashSet<Blob> = hashbrown::HashSet::new();
+    while !input.is_done() {
+        let op = input.byte()?;
+        match op {
+            op::KEY => {
+                key = input.blob()?;
+                at = hash(&key);
+                space.load(at, &key, source)?;
+                continue;
+            }
+            op::FLUSH => {
+                space.flush();
+                ours.clear();
+                continue;
+            }
+            _ => {}
+        }
+        let newer = space.find(at, &key).is_none_or(|entry| entry.seq < seq) || ours.contains(&key);
+        if newer {
+            ours.insert(key.clone());
+        }
+        replay_one(space, at, &key, op, &mut input, newer.then_some(seq))?;
+    }
+    Ok(())
+}
+
+fn replay_one(
+    space: &mut Keyspace,
+    at: u64,
+    key: &Blob,
+    op: u8,
+    input: &mut Reader<'_>,
+    seq: Option<u64>,
+) -> Result<(), ReplayError> {
+    match op {
+        op::PUT => {
+            let expires_at = input.int()?;
+            let value = Value::read(input)?;
+            if let Some(seq) = seq {
+                space.replace(at, key, Some(value), expires_at, seq);
+            }
+        }
+        op::DELETE => {
+            if let Some(seq) = seq {
+                space.replace(at, key, None, 0, seq);
+            }
+        }
+        op::EXPIRE => {
+            let expires_at = input.int()?;
+            if let Some(mut loan) = seq.and_then(|seq| space.lend(at, key, seq)) {
+                loan.set_deadline(expires_at);
+            }
+        }
+        op::CREATE => {
+            let kind = Type::from_tag(input.byte()?)?;
+            if let Some(seq) = seq {
+                space.replace(at, key, Some(Value::empty(kind)), 0, seq);
+            }
+        }
+        op::CHANGE => {
+            let change = AnyChange::read(input)?;
+            if let Some(loan) = seq.and_then(|seq| space.lend(at, key, seq))
+                && let Some(value) = &mut loan.entry.value
+            {
+                value.apply(change).ok_or(Corrupt("a change that fits the key's type"))?;
+            }
+        }
+        _ => return Err(Corrupt("an effect this release knows").into()),
+    }
+    Ok(())
+}
+
+/// Why the log could not be replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// The record is not one of ours.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// The store could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}

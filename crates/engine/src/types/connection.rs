@@ -1,0 +1,4 @@
+//! connection
+use crate::command::Command;
+/// Rows.
+pub(crate) const ROWS: &[Command] = &[];

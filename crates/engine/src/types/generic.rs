@@ -1,0 +1,4 @@
+//! generic
+use crate::command::Command;
+/// Rows.
+pub(crate) const ROWS: &[Command] = &[];

@@ -1,0 +1,15 @@
+//! One file per data type, and one for each group of commands without a type of its own.
+//!
+//! Each file reads in the same order: what it is, its rows, the type, its handlers in the rows' order, helpers, tests.
+
+pub(crate) mod connection;
+pub(crate) mod generic;
+pub(crate) mod hash;
+pub(crate) mod list;
+pub(crate) mod pubsub;
+pub(crate) mod scripting;
+pub(crate) mod server;
+pub(crate) mod set;
+pub(crate) mod string;
+pub(crate) mod transaction;
+pub(crate) mod zset;

@@ -1,0 +1,4 @@
+//! pubsub
+use crate::command::Command;
+/// Rows.
+pub(crate) const ROWS: &[Command] = &[];

@@ -1,0 +1,4 @@
+//! scripting
+use crate::command::Command;
+/// Rows.
+pub(crate) const ROWS: &[Command] = &[];

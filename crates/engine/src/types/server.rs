@@ -1,0 +1,4 @@
+//! server
+use crate::command::Command;
+/// Rows.
+pub(crate) const ROWS: &[Command] = &[];

@@ -1,0 +1,4 @@
+//! transaction
+use crate::command::Command;
+/// Rows.
+pub(crate) const ROWS: &[Command] = &[];
