@@ -40,12 +40,12 @@ fn one_command(what: &str, value: &str) {
         let args = parse_command(black_box(&body), &mut scratch, &limits);
         black_box(args.is_ok());
     });
-    time(&format!("JSON body, {what}: serde Vec<Cow<str>>"), || {
-        let args = serde_json::from_slice::<Vec<Text<'_>>>(black_box(&body));
+    time(&format!("JSON body, {what}: serde, owned strings"), || {
+        let args = serde_json::from_slice::<Vec<String>>(black_box(&body));
         black_box(args.is_ok());
     });
     if !value.contains(['"', '\\']) {
-        time(&format!("JSON body, {what}: serde Vec<&str>"), || {
+        time(&format!("JSON body, {what}: serde, borrowed"), || {
             let args = serde_json::from_slice::<Vec<&str>>(black_box(&body));
             black_box(args.is_ok());
         });
@@ -63,24 +63,54 @@ fn one_command(what: &str, value: &str) {
     });
 }
 
-/// `Cow<str>` alone never borrows in a list; this does.
-struct Text<'a>(#[expect(dead_code, reason = "only made")] std::borrow::Cow<'a, str>);
+fn fifty_commands() {
+    let value = "v".repeat(100);
+    let commands = vec![["SET", "user:1000:name", &value]; 50];
+    let body = serde_json::to_vec(&commands).expect("strings are JSON");
+    let limits = Limits::default();
+    let mut scratch = Vec::new();
+    time("JSON pipeline of 50: ours", || {
+        let commands = parse_pipeline(black_box(&body), &mut scratch, &limits);
+        black_box(commands.is_ok());
+    });
+    time("JSON pipeline of 50: serde, borrowed", || {
+        let commands = serde_json::from_slice::<Vec<Vec<&str>>>(black_box(&body));
+        black_box(commands.is_ok());
+    });
+}
 
-impl<'de> serde_core::Deserialize<'de> for Text<'de> {
-    fn deserialize<D: serde_core::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> serde_core::de::Visitor<'de> for Visit {
-            type Value = Text<'de>;
-            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                out.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(text.into()))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(text.to_owned().into()))
-            }
-        }
-        from.deserialize_str(Visit)
+fn replies(what: &str, value: &str) {
+    let reply = Reply::Bulk(Blob::from(value.as_bytes()));
+    let mut out = Vec::new();
+    for (name, encoding) in [("text", Encoding::Text), ("base64", Encoding::Base64)] {
+        time(&format!("JSON reply, {what}: ours, {name}"), || {
+            out.clear();
+            encode_json(black_box(&reply), encoding, &mut out);
+        });
     }
+    time(&format!("JSON reply, {what}: serde, text"), || {
+        out.clear();
+        let written = serde_json::to_writer(&mut out, black_box(value));
+        black_box(written.is_ok());
+    });
+    time(&format!("RESP reply, {what}: ours"), || {
+        out.clear();
+        encode(black_box(&reply), Version::Resp2, &mut out);
+    });
+}
+
+fn main() {
+    let small = "v".repeat(100);
+    let large = "v".repeat(10 * 1024);
+    // What the SDKs send for an object: JSON inside a JSON string.
+    let object = r#"{"id":1000,"name":"Ann","tags":["a","b"]},"#.repeat(240);
+    for (what, value) in [("100 B", &small), ("10 KiB", &large), ("10 KiB of JSON", &object)] {
+        one_command(what, value);
+        replies(what, value);
+    }
+    fifty_commands();
+    time("path /get/user:1000:name", || {
+        let command = parse_path(black_box(b"/get/user:1000:name"), None, 1000);
+        black_box(command.map(|command| command.args(b"").len()).is_ok());
+    });
 }
