@@ -21,6 +21,25 @@ const RECORD_VERSION: u8 = 1;
 /// What an entry costs in memory beside its key's and value's bytes: its slot, its hash, the slack of a page.
 const ENTRY_BYTES: usize = 120;
 
+/// What the store has of a key in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored(u64);
+
+impl Stored {
+    /// The store has no record.
+    pub const NO: Self = Self(u64::MAX);
+
+    /// The store has a record with this deadline, 0 for none.
+    pub const fn with_deadline(expires_at: u64) -> Self {
+        Self(expires_at)
+    }
+
+    /// The deadline of the stored record, if there is a record.
+    pub const fn deadline(self) -> Option<u64> {
+        if self.0 == u64::MAX { None } else { Some(self.0) }
+    }
+}
+
 /// What memory knows about a key.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -32,8 +51,8 @@ pub struct Entry {
     pub seq: u64,
     /// Whether memory is ahead of the store.
     pub dirty: bool,
-    /// Whether the store has a record of this key.
-    pub stored: bool,
+    /// What the store has of this key.
+    pub stored: Stored,
     /// Whether it was used since the eviction hand last passed.
     pub hot: bool,
 }
@@ -120,12 +139,18 @@ pub struct Keyspace {
     cold: u64,
     bytes: usize,
     epoch: u32,
+    flushed_seq: u64,
 }
 
 impl Keyspace {
-    /// A database whose store holds `cold` keys.
-    pub fn with_cold(cold: u64, epoch: u32) -> Self {
-        Self { cold, epoch, ..Self::default() }
+    /// A database whose store holds `cold` keys of an epoch that began with transaction `flushed_seq`.
+    pub fn with_cold(cold: u64, epoch: u32, flushed_seq: u64) -> Self {
+        Self { cold, epoch, flushed_seq, ..Self::default() }
+    }
+
+    /// The transaction that last emptied the database.
+    pub const fn flushed_seq(&self) -> u64 {
+        self.flushed_seq
     }
 
     /// How many keys there are, dead ones that nobody removed yet included.
@@ -189,7 +214,7 @@ impl Keyspace {
             expires_at: record.expires_at,
             seq: record.seq,
             dirty: false,
-            stored: true,
+            stored: Stored::with_deadline(record.expires_at),
             hot: true,
         };
         self.count_in(hash, key, &entry);
@@ -243,7 +268,7 @@ impl Keyspace {
             self.bytes += ENTRY_BYTES + heap_bytes(key);
             let key = Blob::from(key);
             self.dirty.push((hash, key.clone()));
-            let entry = Entry { value, expires_at, seq, dirty: true, stored: false, hot: true };
+            let entry = Entry { value, expires_at, seq, dirty: true, stored: Stored::NO, hot: true };
             self.map.insert_hashed(hash, key, entry);
             return None;
         };
@@ -288,9 +313,20 @@ impl Keyspace {
     }
 
     /// Empties the database; what the store has belongs to an epoch that is over. Returns the old content.
-    pub(crate) fn flush(&mut self) -> Self {
+    pub(crate) fn flush(&mut self, seq: u64) -> Self {
         let epoch = self.epoch.wrapping_add(1);
-        std::mem::replace(self, Self { epoch, ..Self::default() })
+        std::mem::replace(self, Self { epoch, flushed_seq: seq, ..Self::default() })
+    }
+
+    /// Removes a cold key without looking at its value: the store said that it is past this deadline.
+    pub(crate) fn bury_cold(&mut self, hash: u64, key: &[u8], deadline: u64, seq: u64) {
+        self.cold = self.cold.saturating_sub(1);
+        self.bytes += ENTRY_BYTES + heap_bytes(key);
+        let key = Blob::from(key);
+        self.dirty.push((hash, key.clone()));
+        let stored = Stored::with_deadline(deadline);
+        let entry = Entry { value: None, expires_at: 0, seq, dirty: true, stored, hot: false };
+        self.map.insert_hashed(hash, key, entry);
     }
 
     /// Hashes of keys whose deadline is at or before `now_ms`, earliest first, at most `count`.
@@ -334,12 +370,10 @@ impl Keyspace {
         self.dirty.extend(keys);
     }
 
-    /// A checkpoint has stored a key as it was at `seq` (`exists`), or removed it.
-    pub fn settle(&mut self, hash: u64, key: &Blob, seq: u64, exists: bool) {
-        let Some(entry) = self.map.get_mut_hashed(hash, key) else {
-            return;
-        };
-        entry.stored = exists;
+    /// A checkpoint has made the store agree with what the key was at `seq`: a record with a deadline, or none.
+    pub fn settle(&mut self, hash: u64, key: &Blob, seq: u64, stored: Stored) {
+        let Some(entry) = self.map.get_mut_hashed(hash, key) else { return };
+        entry.stored = stored;
         if entry.seq != seq {
             self.dirty.push((hash, key.clone()));
             return;
@@ -354,7 +388,7 @@ impl Keyspace {
 
     /// Lets go of a clean key: from now on it is cold. False if memory is ahead of the store, or the key is not here.
     pub fn evict(&mut self, hash: u64, key: &[u8]) -> bool {
-        let clean = self.map.get_hashed(hash, key).is_some_and(|entry| !entry.dirty && entry.stored);
+        let clean = self.map.get_hashed(hash, key).is_some_and(|entry| !entry.dirty && entry.stored != Stored::NO);
         if !clean {
             return false;
         }
@@ -380,7 +414,7 @@ impl Keyspace {
         for (hash, key, entry) in seen {
             if entry.hot {
                 cooled.push((hash, key.clone()));
-            } else if !entry.dirty && entry.stored {
+            } else if !entry.dirty && entry.stored != Stored::NO {
                 leaving.push((hash, key.clone()));
             }
         }

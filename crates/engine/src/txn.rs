@@ -543,7 +543,7 @@ impl<'a> Txn<'a> {
             touched.extend(alive.map(|(key, _)| key.clone()));
             touched.extend(self.hub.watched_keys());
         }
-        let old = self.space.flush();
+        let old = self.space.flush(self.seq);
         self.journal.undo(|| Undo::Flush(Box::new(old)));
     }
 
@@ -563,6 +563,18 @@ impl<'a> Txn<'a> {
             }
         }
         reaped
+    }
+
+    /// Removes cold keys that the store's index says are past their deadlines, without loading them.
+    pub fn reap_cold(&mut self, keys: &[(u64, Blob, u64)]) {
+        for (hash, key, deadline) in keys {
+            if self.space.is_cold(*hash, key) {
+                self.journal.delete(key);
+                self.space.bury_cold(*hash, key, *deadline, self.seq);
+                self.touched(key);
+                self.notify(Event::Expired, "expired", key);
+            }
+        }
     }
 
     // --- telling others ------------------------------------------------------------------------------------------
@@ -634,8 +646,13 @@ impl<T: Kind> Drop for Edit<'_, T> {
 /// Applies the effects of one record of the log to the keys, skipping what a key already holds.
 ///
 /// A checkpoint takes keys one by one while others change, so the store may be ahead of the log's start for some keys; the
-/// sequence number of each key says which effects it has seen.
+/// sequence number of each key says which effects it has seen, and that of the last flush which effects are moot.
 pub fn replay(space: &mut Keyspace, source: &dyn Source, seq: u64, journal: &[u8]) -> Result<(), ReplayError> {
+    if seq < space.flushed_seq() {
+        return Ok(());
+    }
+    // The record of the last flush itself: what follows the flush in it still counts.
+    let mut moot = if seq == space.flushed_seq() { flushes(journal)? } else { 0 };
     let mut input = Reader::new(journal);
     let mut key = Blob::new();
     let mut at = 0;
@@ -647,23 +664,43 @@ pub fn replay(space: &mut Keyspace, source: &dyn Source, seq: u64, journal: &[u8
             op::KEY => {
                 key = input.blob()?;
                 at = hash(&key);
-                space.load(at, &key, source)?;
+                if moot == 0 {
+                    space.load(at, &key, source)?;
+                }
                 continue;
             }
             op::FLUSH => {
-                space.flush();
+                match moot {
+                    0 => drop(space.flush(seq)),
+                    _ => moot -= 1,
+                }
                 ours.clear();
                 continue;
             }
             _ => {}
         }
-        let newer = space.find(at, &key).is_none_or(|entry| entry.seq < seq) || ours.contains(&key);
+        let newer = moot == 0 && (ours.contains(&key) || space.find(at, &key).is_none_or(|entry| entry.seq < seq));
         if newer {
             ours.insert(key.clone());
         }
         replay_one(space, at, &key, op, &mut input, newer.then_some(seq))?;
     }
     Ok(())
+}
+
+/// How many times a record flushes.
+fn flushes(journal: &[u8]) -> Result<usize, ReplayError> {
+    let mut input = Reader::new(journal);
+    let mut nowhere = Keyspace::default();
+    let mut count = 0;
+    while !input.is_done() {
+        match input.byte()? {
+            op::KEY => drop(input.bytes()?),
+            op::FLUSH => count += 1,
+            op => replay_one(&mut nowhere, 0, &Blob::new(), op, &mut input, None)?,
+        }
+    }
+    Ok(count)
 }
 
 fn replay_one(
