@@ -56,24 +56,13 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let plain = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)?;
-        Ok(Box::new(RealFile {
-            plain,
-            durable: open_durable(path)?,
-        }))
+        let plain = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(Box::new(RealFile { plain, durable: open_durable(path)? }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let plain = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Box::new(RealFile {
-            plain,
-            durable: open_durable(path)?,
-        }))
+        Ok(Box::new(RealFile { plain, durable: open_durable(path)? }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -100,11 +89,7 @@ fn open_durable(path: &Path) -> io::Result<Option<File>> {
     if !cfg!(target_os = "linux") {
         return Ok(None);
     }
-    OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_DSYNC)
-        .open(path)
-        .map(Some)
+    OpenOptions::new().write(true).custom_flags(libc::O_DSYNC).open(path).map(Some)
 }
 
 impl DiskFile for RealFile {
@@ -115,10 +100,7 @@ impl DiskFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self
-                .plain
-                .read_at(&mut buffer[filled..], offset + filled as u64)
-            {
+            match self.plain.read_at(&mut buffer[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -133,13 +115,11 @@ impl DiskFile for RealFile {
     }
 
     fn write_durable_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        match &self.durable {
-            Some(file) => file.write_all_at(bytes, offset),
-            None => {
-                self.plain.write_all_at(bytes, offset)?;
-                self.plain.sync_data()
-            }
+        if let Some(file) = &self.durable {
+            return file.write_all_at(bytes, offset);
         }
+        self.plain.write_all_at(bytes, offset)?;
+        self.plain.sync_data()
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -34,9 +34,7 @@ pub enum Error {
     },
     /// An earlier write or sync failed, so nothing more is accepted: what the failed one left on disk is not known until
     /// the log is opened again.
-    #[error(
-        "the log refuses writes since an earlier one failed ({cause}); restart to recover what is on disk"
-    )]
+    #[error("the log refuses writes since an earlier one failed ({cause}); restart to recover what is on disk")]
     Poisoned {
         /// The failure that came first.
         cause: Arc<Error>,
@@ -61,20 +59,13 @@ pub enum Error {
         bytes_max: usize,
     },
     /// A store key outside its limits.
-    #[error(
-        "a key of {bytes} bytes is outside the limits of {} to {}",
-        crate::KEY_BYTES_MIN,
-        crate::KEY_BYTES_MAX
-    )]
+    #[error("a key of {bytes} bytes is outside the limits of {} to {}", crate::KEY_BYTES_MIN, crate::KEY_BYTES_MAX)]
     KeySize {
         /// The key's size.
         bytes: usize,
     },
     /// A store value over the limit.
-    #[error(
-        "a value of {bytes} bytes is over the limit of {}",
-        crate::VALUE_BYTES_MAX
-    )]
+    #[error("a value of {bytes} bytes is over the limit of {}", crate::VALUE_BYTES_MAX)]
     ValueTooLarge {
         /// The value's size.
         bytes: usize,
@@ -100,9 +91,6 @@ pub enum Error {
 impl Error {
     /// An operating system error, with what was being done.
     pub(crate) fn io(context: impl Into<String>, source: io::Error) -> Self {
-        Self::Io {
-            context: context.into(),
-            source: Arc::new(source),
-        }
+        Self::Io { context: context.into(), source: Arc::new(source) }
     }
 }

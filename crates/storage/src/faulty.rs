@@ -38,12 +38,15 @@ struct State {
     names: HashMap<PathBuf, usize>,
     durable_names: HashMap<PathBuf, usize>,
     /// Changes of names since the last sync of the directory.
-    renames: Vec<(PathBuf, Option<usize>)>,
+    renames: Vec<Vec<Naming>>,
     files: Vec<Content>,
     operations: u64,
     fail_at: Option<(u64, Fault)>,
     failed: bool,
 }
+
+/// What a name stands for from now on.
+type Naming = (PathBuf, Option<usize>);
 
 #[derive(Clone, Default)]
 struct Content {
@@ -70,21 +73,10 @@ impl FaultyDisk {
         let mut dice = Dice(seed);
         let mut names = state.durable_names.clone();
         let kept = dice.below(state.renames.len() as u64 + 1) as usize;
-        apply_names(&mut names, &state.renames[..kept]);
-        let files = state
-            .files
-            .iter()
-            .map(|file| file.after_power_cut(&mut dice))
-            .collect();
-        let state = State {
-            durable_names: names.clone(),
-            names,
-            files,
-            ..State::default()
-        };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        state.renames[..kept].iter().for_each(|change| apply_names(&mut names, change));
+        let files = state.files.iter().map(|file| file.after_power_cut(&mut dice)).collect();
+        let state = State { durable_names: names.clone(), names, files, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// The disk after the process died and the machine did not: everything written is there.
@@ -93,16 +85,8 @@ impl FaultyDisk {
         let state = self.state.lock();
         let files = state.files.clone();
         let (names, durable_names) = (state.names.clone(), state.durable_names.clone());
-        let state = State {
-            names,
-            durable_names,
-            renames: state.renames.clone(),
-            files,
-            ..State::default()
-        };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        let state = State { names, durable_names, renames: state.renames.clone(), files, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// Changes bytes behind the log's back.
@@ -117,8 +101,8 @@ impl FaultyDisk {
     }
 }
 
-fn apply_names(names: &mut HashMap<PathBuf, usize>, changes: &[(PathBuf, Option<usize>)]) {
-    for (path, id) in changes {
+fn apply_names(names: &mut HashMap<PathBuf, usize>, change: &[Naming]) {
+    for (path, id) in change {
         match id {
             Some(id) => names.insert(path.clone(), *id),
             None => names.remove(path),
@@ -128,10 +112,7 @@ fn apply_names(names: &mut HashMap<PathBuf, usize>, changes: &[(PathBuf, Option<
 
 impl State {
     fn id(&self, path: &Path) -> io::Result<usize> {
-        self.names
-            .get(path)
-            .copied()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Counts an operation; `Some` when it must fail.
@@ -142,11 +123,7 @@ impl State {
             return None;
         }
         // Torn once; the machine is gone after that.
-        let fault = if std::mem::replace(&mut self.failed, true) {
-            Fault::Refused
-        } else {
-            fault
-        };
+        let fault = if std::mem::replace(&mut self.failed, true) { Fault::Refused } else { fault };
         Some(fault)
     }
 
@@ -154,10 +131,9 @@ impl State {
         self.operate().map_or(Ok(()), |_| Err(injected()))
     }
 
-    fn name(&mut self, path: &Path, id: Option<usize>) {
-        let change = [(path.to_owned(), id)];
+    fn name(&mut self, change: Vec<Naming>) {
         apply_names(&mut self.names, &change);
-        self.renames.extend(change);
+        self.renames.push(change);
     }
 }
 
@@ -185,11 +161,7 @@ impl Content {
                 }
             }
         }
-        Self {
-            bytes: durable.clone(),
-            durable,
-            unsynced: Vec::new(),
-        }
+        Self { bytes: durable.clone(), durable, unsynced: Vec::new() }
     }
 }
 
@@ -221,9 +193,7 @@ impl Disk for FaultyDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.state.lock();
         let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
-        Ok(inside
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-            .collect())
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -231,28 +201,21 @@ impl Disk for FaultyDisk {
         state.operate_whole()?;
         state.files.push(Content::default());
         let id = state.files.len() - 1;
-        state.name(path, Some(id));
-        Ok(Box::new(FaultyFile {
-            disk: self.clone(),
-            id,
-        }))
+        state.name(vec![(path.to_owned(), Some(id))]);
+        Ok(Box::new(FaultyFile { disk: self.clone(), id }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let id = self.state.lock().id(path)?;
-        Ok(Box::new(FaultyFile {
-            disk: self.clone(),
-            id,
-        }))
+        Ok(Box::new(FaultyFile { disk: self.clone(), id }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operate_whole()?;
         let id = state.id(from)?;
-        // Both names change at once, so they are one entry apart only here: the new one first, as journals do.
-        state.name(to, Some(id));
-        state.name(from, None);
+        // One change, as on a journalled file system: never both names, never neither.
+        state.name(vec![(from.to_owned(), None), (to.to_owned(), Some(id))]);
         Ok(())
     }
 
@@ -260,14 +223,15 @@ impl Disk for FaultyDisk {
         let mut state = self.state.lock();
         state.operate_whole()?;
         state.id(path)?;
-        state.name(path, None);
+        state.name(vec![(path.to_owned(), None)]);
         Ok(())
     }
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operate_whole()?;
-        state.durable_names = state.names.clone();
+        let names = state.names.clone();
+        state.durable_names = names;
         state.renames.clear();
         Ok(())
     }

@@ -21,14 +21,16 @@ mod lock;
 mod log;
 mod store;
 
+#[cfg(feature = "testing")]
+pub use store::contract;
+
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{Error, Result};
 pub use faulty::{Fault, FaultyDisk};
 pub use lock::DirectoryLock;
 pub use log::{DroppedTail, Log, LogOptions, Recovery};
 pub use store::{
-    Batch, FaultyStore, KEY_BYTES_MAX, KEY_BYTES_MIN, MemoryStore, Store, StoreOptions,
-    VALUE_BYTES_MAX, open_store,
+    Batch, FaultyStore, KEY_BYTES_MAX, KEY_BYTES_MIN, MemoryStore, Store, StoreOptions, VALUE_BYTES_MAX, open_store,
 };
 
 /// The position of a record in the log. The first record is 1 and each record adds one; 0 is "nothing yet".

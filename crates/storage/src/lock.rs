@@ -26,8 +26,7 @@ impl DirectoryLock {
     /// assert!(DirectoryLock::acquire(dir.path()).is_ok());
     /// ```
     pub fn acquire(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir)
-            .map_err(|error| Error::io(format!("creating {}", dir.display()), error))?;
+        fs::create_dir_all(dir).map_err(|error| Error::io(format!("creating {}", dir.display()), error))?;
         let path = dir.join("LOCK");
         let file = OpenOptions::new()
             .create(true)
@@ -37,12 +36,8 @@ impl DirectoryLock {
             .map_err(|error| Error::io(format!("opening {}", path.display()), error))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::Locked {
-                path: dir.to_owned(),
-            }),
-            Err(TryLockError::Error(error)) => {
-                Err(Error::io(format!("locking {}", path.display()), error))
-            }
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { path: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(Error::io(format!("locking {}", path.display()), error)),
         }
     }
 }

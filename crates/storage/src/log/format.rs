@@ -89,14 +89,7 @@ impl SegmentHeader {
         if u32_at(bytes, 8) != VERSION || u64::from(u32_at(bytes, 12)) != BATCHES_AT {
             return Err("it was written by a newer version, which is the one to open it with");
         }
-        Ok((
-            Self {
-                sequence: u64_at(bytes, 16),
-                first: Lsn(u64_at(bytes, 24)),
-                salt: u64_at(bytes, 32),
-            },
-            checksum,
-        ))
+        Ok((Self { sequence: u64_at(bytes, 16), first: Lsn(u64_at(bytes, 24)), salt: u64_at(bytes, 32) }, checksum))
     }
 }
 
@@ -176,12 +169,10 @@ pub(crate) fn records(mut body: &[u8]) -> impl Iterator<Item = Result<&[u8], ()>
         if body.is_empty() {
             return None;
         }
-        let record = body
-            .split_first_chunk::<RECORD_HEADER_BYTES>()
-            .and_then(|(length, rest)| {
-                let length = u32::from_le_bytes(*length) as usize;
-                rest.split_at_checked(length)
-            });
+        let record = body.split_first_chunk::<RECORD_HEADER_BYTES>().and_then(|(length, rest)| {
+            let length = u32::from_le_bytes(*length) as usize;
+            rest.split_at_checked(length)
+        });
         let Some((record, rest)) = record else {
             body = &[];
             return Some(Err(()));
@@ -196,9 +187,5 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(
-        bytes[at..at + 8]
-            .try_into()
-            .expect("a slice of eight bytes"),
-    )
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a slice of eight bytes"))
 }

@@ -134,13 +134,7 @@ impl Gathered {
     fn new(mut buffer: Vec<u8>, first: Lsn) -> Self {
         buffer.clear();
         buffer.resize(BATCH_HEADER_BYTES, 0);
-        Self {
-            bytes: buffer,
-            count: 0,
-            first,
-            sync: false,
-            timed: false,
-        }
+        Self { bytes: buffer, count: 0, first, sync: false, timed: false }
     }
 
     fn push(&mut self, durability: Durability, payload: &[u8]) {
@@ -171,10 +165,7 @@ struct Tail {
 impl Tail {
     fn appended(&mut self, lsn: Lsn, bytes: u64) {
         self.appended_bytes += bytes;
-        let marked = self
-            .marks
-            .back()
-            .map_or(self.trimmed_bytes, |&(_, bytes)| bytes);
+        let marked = self.marks.back().map_or(self.trimmed_bytes, |&(_, bytes)| bytes);
         if self.appended_bytes - marked >= TAIL_MARK_BYTES {
             self.marks.push_back((lsn, self.appended_bytes));
         }
@@ -207,8 +198,7 @@ impl Log {
         mut replay: impl FnMut(Lsn, &[u8]) -> Result<()>,
     ) -> Result<Self> {
         let disk = Arc::clone(&options.disk);
-        disk.create_dir(dir)
-            .map_err(|error| Error::io(format!("creating {}", dir.display()), error))?;
+        disk.create_dir(dir).map_err(|error| Error::io(format!("creating {}", dir.display()), error))?;
         let listing = segments::list(&*disk, dir)?;
         let mut tail = Tail::default();
         let found = recover(&*disk, dir, &listing, after, |lsn, record| {
@@ -217,20 +207,13 @@ impl Log {
         })?;
         let (recovery, last) = (found.recovery, found.recovery.last);
         if let Some(dropped) = recovery.dropped {
-            tracing::warn!(
-                from = dropped.from.0,
-                "the log had a torn tail of unacknowledged records; dropped"
-            );
+            tracing::warn!(from = dropped.from.0, "the log had a torn tail of unacknowledged records; dropped");
         }
-        let segments = Arc::new(Segments::new(
-            disk,
-            dir,
-            options.segment_bytes,
-            options.spare_segments_max,
-        ));
+        let segments =
+            Arc::new(Segments::new(Arc::clone(&disk), dir, options.segment_bytes, options.spare_segments_max));
         segments.adopt(found.live, &listing)?;
         let end = match found.end {
-            Some(end) => settle_end(end, &recovery)?,
+            Some(end) => settle_end(end, &recovery, &*disk, dir)?,
             None => begin_anew(&segments, last)?,
         };
         segments.trim(after)?;
@@ -240,11 +223,7 @@ impl Log {
             .name("log-writer".into())
             .spawn(move || writer.run())
             .map_err(|error| Error::io("starting the log's writer thread", error))?;
-        Ok(Self {
-            shared,
-            writer: Mutex::new(Some(thread)),
-            recovery,
-        })
+        Ok(Self { shared, writer: Mutex::new(Some(thread)), recovery })
     }
 
     /// What was found when the log was opened.
@@ -259,10 +238,7 @@ impl Log {
     pub fn append(&self, durability: Durability, payload: &[u8]) -> Result<Lsn> {
         let options = &self.shared.options;
         if payload.len() > options.record_bytes_max {
-            return Err(Error::RecordTooLarge {
-                bytes: payload.len(),
-                bytes_max: options.record_bytes_max,
-            });
+            return Err(Error::RecordTooLarge { bytes: payload.len(), bytes_max: options.record_bytes_max });
         }
         let bytes = payload.len() + RECORD_HEADER_BYTES;
         let mut pending = self.shared.pending.lock();
@@ -422,19 +398,15 @@ impl Pending {
 
     fn accepts(&self) -> Result<()> {
         self.alive()?;
-        if self.closing {
-            Err(Error::Closed)
-        } else {
-            Ok(())
-        }
+        if self.closing { Err(Error::Closed) } else { Ok(()) }
     }
 }
 
-/// What recovery read may be in the operating system's memory only, if the process died but the machine did not. It has
-/// just been replayed, so it must not be lost later.
-fn settle_end(end: End, recovery: &Recovery) -> Result<End> {
+/// What recovery read may be in the operating system's memory only, names included, if the process died but the machine
+/// did not. It has just been replayed, so it must not be lost later.
+fn settle_end(end: End, recovery: &Recovery, disk: &dyn Disk, dir: &Path) -> Result<End> {
     if !recovery.closed {
-        let synced = end.active.file.sync();
+        let synced = end.active.file.sync().and_then(|()| disk.sync_dir(dir));
         synced.map_err(|error| Error::io("syncing the recovered log", error))?;
     }
     Ok(end)
@@ -443,11 +415,7 @@ fn settle_end(end: End, recovery: &Recovery) -> Result<End> {
 fn begin_anew(segments: &Segments, last: Lsn) -> Result<End> {
     let active = segments.begin(last.next(), random())?;
     let previous = active.checksum;
-    Ok(End {
-        active,
-        offset: BATCHES_AT,
-        previous,
-    })
+    Ok(End { active, offset: BATCHES_AT, previous })
 }
 
 /// A number nobody can guess, from the seeds the standard library draws for its hash maps.

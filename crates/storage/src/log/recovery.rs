@@ -6,8 +6,7 @@
 use std::path::Path;
 
 use super::format::{
-    BATCH_HEADER_BYTES, BATCHES_AT, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, checked,
-    records,
+    BATCH_HEADER_BYTES, BATCHES_AT, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, checked, records,
 };
 use super::segments::{Active, Listing, Segment, segment_path};
 use crate::disk::{Disk, DiskFile};
@@ -70,72 +69,39 @@ pub(super) fn recover(
 ) -> Result<Found> {
     let mut segments = open_segments(disk, dir, listing)?;
     let live: Vec<Segment> = segments.iter().map(Opened::segment).collect();
-    let nothing = Recovery {
-        last: after,
-        ..Recovery::default()
-    };
+    let nothing = Recovery { last: after, ..Recovery::default() };
     // Segments before the last that begins at or before the record wanted are covered; a gap among them is a trim cut
     // short. From there on nothing may be missing.
-    let Some(start) = live
-        .iter()
-        .rposition(|segment| segment.first <= after.next())
-    else {
+    let Some(start) = live.iter().rposition(|segment| segment.first <= after.next()) else {
         return match live.first() {
-            None => Ok(Found {
-                live,
-                recovery: nothing,
-                end: None,
-            }),
+            None => Ok(Found { live, recovery: nothing, end: None }),
             Some(oldest) => Err(missing_records(dir, after.next(), oldest)),
         };
     };
     check_sequences(dir, &live[start..])?;
-    let mut state = Replaying {
-        after,
-        next: live[start].first,
-        recovery: Recovery::default(),
-        replay: &mut replay,
-    };
+    let mut state = Replaying { after, next: live[start].first, recovery: Recovery::default(), replay: &mut replay };
     let mut end = None;
-    for index in start..segments.len() {
-        let stop = state.segment(&segments[index])?;
-        match live.get(index + 1) {
-            Some(following) => check_continues(&segments[index], &stop, state.next, following)?,
-            None => {
-                state.recovery.closed = stop.closed;
-                state.recovery.dropped = if stop.closed {
-                    None
-                } else {
-                    inspect_tail(&segments[index], &stop, state.next)?
-                };
-                end = Some(stop);
-            }
+    for (index, segment) in segments.iter().enumerate().skip(start) {
+        let stop = state.segment(segment)?;
+        if let Some(following) = live.get(index + 1) {
+            check_continues(segment, &stop, state.next, following)?;
+            continue;
         }
+        state.recovery.closed = stop.closed;
+        if !stop.closed {
+            state.recovery.dropped = inspect_tail(segment, &stop, state.next)?;
+        }
+        end = Some(stop);
     }
     let mut recovery = state.recovery;
     recovery.last = Lsn(state.next.0 - 1);
     if recovery.last < after {
         // The store is ahead of the log: the log's tail was never synced. Everything left in it is covered.
-        return Ok(Found {
-            live,
-            recovery: Recovery {
-                last: after,
-                ..recovery
-            },
-            end: None,
-        });
+        return Ok(Found { live, recovery: Recovery { last: after, ..recovery }, end: None });
     }
     let last = segments.pop().expect("the range ended at the last segment");
-    let end = end.map(|stop| End {
-        active: last.into_active(),
-        offset: stop.offset,
-        previous: stop.previous,
-    });
-    Ok(Found {
-        live,
-        recovery,
-        end,
-    })
+    let end = end.map(|stop| End { active: last.into_active(), offset: stop.offset, previous: stop.previous });
+    Ok(Found { live, recovery, end })
 }
 
 /// A segment whose header is good.
@@ -149,27 +115,15 @@ struct Opened {
 
 impl Opened {
     fn segment(&self) -> Segment {
-        Segment {
-            sequence: self.header.sequence,
-            first: self.header.first,
-        }
+        Segment { sequence: self.header.sequence, first: self.header.first }
     }
 
     fn into_active(self) -> Active {
-        Active {
-            file: self.file,
-            header: self.header,
-            checksum: self.checksum,
-            capacity: self.size,
-        }
+        Active { file: self.file, header: self.header, checksum: self.checksum, capacity: self.size }
     }
 
     fn corrupt(&self, offset: u64, what: impl Into<String>) -> Error {
-        Error::Corrupt {
-            path: self.path.clone(),
-            offset,
-            what: what.into(),
-        }
+        Error::Corrupt { path: self.path.clone(), offset, what: what.into() }
     }
 }
 
@@ -181,11 +135,7 @@ struct Stop {
 }
 
 fn open_segments(disk: &dyn Disk, dir: &Path, listing: &Listing) -> Result<Vec<Opened>> {
-    listing
-        .sequences
-        .iter()
-        .map(|&sequence| open_segment(disk, dir, sequence))
-        .collect()
+    listing.sequences.iter().map(|&sequence| open_segment(disk, dir, sequence)).collect()
 }
 
 fn open_segment(disk: &dyn Disk, dir: &Path, sequence: u64) -> Result<Opened> {
@@ -196,30 +146,16 @@ fn open_segment(disk: &dyn Disk, dir: &Path, sequence: u64) -> Result<Opened> {
     let mut bytes = [0; SEGMENT_HEADER_BYTES];
     let count = file.read_at(&mut bytes, 0).map_err(context)?;
     // A segment is named only after its header is on disk, so a bad one is never a torn write.
-    let (header, checksum) =
-        SegmentHeader::decode(&bytes[..count]).map_err(|what| Error::Corrupt {
-            path: path.clone(),
-            offset: 0,
-            what: format!("{what}; {ADVICE}"),
-        })?;
+    let (header, checksum) = SegmentHeader::decode(&bytes[..count]).map_err(|what| Error::Corrupt {
+        path: path.clone(),
+        offset: 0,
+        what: format!("{what}; {ADVICE}"),
+    })?;
     if header.sequence != sequence {
-        let what = format!(
-            "its header says it is segment {}; was it renamed? {ADVICE}",
-            header.sequence
-        );
-        return Err(Error::Corrupt {
-            path,
-            offset: 16,
-            what,
-        });
+        let what = format!("its header says it is segment {}; was it renamed? {ADVICE}", header.sequence);
+        return Err(Error::Corrupt { path, offset: 16, what });
     }
-    Ok(Opened {
-        path,
-        file,
-        size,
-        header,
-        checksum,
-    })
+    Ok(Opened { path, file, size, header, checksum })
 }
 
 fn missing_records(dir: &Path, wanted: Lsn, oldest: &Segment) -> Error {
@@ -235,20 +171,11 @@ fn missing_records(dir: &Path, wanted: Lsn, oldest: &Segment) -> Error {
 }
 
 fn check_sequences(dir: &Path, live: &[Segment]) -> Result<()> {
-    let gap = live
-        .windows(2)
-        .find(|pair| pair[0].sequence + 1 != pair[1].sequence);
+    let gap = live.windows(2).find(|pair| pair[0].sequence + 1 != pair[1].sequence);
     gap.map_or(Ok(()), |pair| {
         let path = segment_path(dir, pair[0].sequence + 1);
-        let what = format!(
-            "the segment is missing, though a later one ({}) exists; {ADVICE}",
-            pair[1].sequence
-        );
-        Err(Error::Corrupt {
-            path,
-            offset: 0,
-            what,
-        })
+        let what = format!("the segment is missing, though a later one ({}) exists; {ADVICE}", pair[1].sequence);
+        Err(Error::Corrupt { path, offset: 0, what })
     })
 }
 
@@ -275,11 +202,7 @@ struct Replaying<'a, F> {
 impl<F: FnMut(Lsn, &[u8]) -> Result<()>> Replaying<'_, F> {
     fn segment(&mut self, segment: &Opened) -> Result<Stop> {
         let mut window = Window::new(segment);
-        let mut stop = Stop {
-            offset: BATCHES_AT,
-            previous: segment.checksum,
-            closed: false,
-        };
+        let mut stop = Stop { offset: BATCHES_AT, previous: segment.checksum, closed: false };
         while let Some((header, batch, checksum)) = window.batch(stop.offset)? {
             if header.first != self.next || header.previous != stop.previous {
                 break;
@@ -288,14 +211,10 @@ impl<F: FnMut(Lsn, &[u8]) -> Result<()>> Replaying<'_, F> {
                 stop.closed = true;
                 break;
             }
-            self.batch(&header, &batch[BATCH_HEADER_BYTES..])
-                .map_err(|fault| match fault {
-                    BatchFault::Malformed => segment.corrupt(
-                        stop.offset,
-                        "a batch whose checksum is right does not parse",
-                    ),
-                    BatchFault::Replay(error) => error,
-                })?;
+            self.batch(&header, &batch[BATCH_HEADER_BYTES..]).map_err(|fault| match fault {
+                BatchFault::Malformed => segment.corrupt(stop.offset, "a batch whose checksum is right does not parse"),
+                BatchFault::Replay(error) => error,
+            })?;
             stop.offset += header.batch_bytes();
             stop.previous = checksum;
         }
@@ -344,10 +263,7 @@ fn inspect_tail(segment: &Opened, stop: &Stop, missing: Lsn) -> Result<Option<Dr
             return Err(segment.corrupt(stop.offset, what));
         }
         let had_batches_after = found > stop.offset && batch.is_some();
-        let tail: &mut DroppedTail = dropped.get_or_insert(DroppedTail {
-            from: missing,
-            had_batches_after,
-        });
+        let tail: &mut DroppedTail = dropped.get_or_insert(DroppedTail { from: missing, had_batches_after });
         tail.had_batches_after |= had_batches_after;
         offset = batch.map_or(found + 1, |header| found + header.batch_bytes());
     }
@@ -363,11 +279,7 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn new(segment: &'a Opened) -> Self {
-        Self {
-            segment,
-            bytes: Vec::new(),
-            offset: 0,
-        }
+        Self { segment, bytes: Vec::new(), offset: 0 }
     }
 
     /// The bytes at `offset`, or as many as there are.
@@ -385,9 +297,7 @@ impl<'a> Window<'a> {
         let length = length.min(self.segment.size.saturating_sub(offset) as usize);
         self.bytes.resize(length, 0);
         let read = self.segment.file.read_at(&mut self.bytes, offset);
-        let count = read.map_err(|error| {
-            Error::io(format!("reading {}", self.segment.path.display()), error)
-        })?;
+        let count = read.map_err(|error| Error::io(format!("reading {}", self.segment.path.display()), error))?;
         self.bytes.truncate(count);
         self.offset = offset;
         Ok(())

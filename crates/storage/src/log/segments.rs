@@ -73,9 +73,7 @@ pub(super) fn segment_path(dir: &Path, sequence: u64) -> PathBuf {
 }
 
 pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing> {
-    let names = disk
-        .list(dir)
-        .map_err(|error| Error::io(format!("listing {}", dir.display()), error))?;
+    let names = disk.list(dir).map_err(|error| Error::io(format!("listing {}", dir.display()), error))?;
     let mut listing = Listing::default();
     for name in names {
         match name.split_once('.') {
@@ -93,38 +91,21 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing> {
 }
 
 impl Segments {
-    pub(super) fn new(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        segment_bytes: u64,
-        spares_max: usize,
-    ) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, spares_max: usize) -> Self {
         let (state, making) = (Mutex::default(), Mutex::default());
-        Self {
-            dir: dir.to_owned(),
-            disk,
-            segment_bytes,
-            spares_max,
-            state,
-            making,
-        }
+        Self { dir: dir.to_owned(), disk, segment_bytes, spares_max, state, making }
     }
 
     /// Takes over what recovery found.
     pub(super) fn adopt(&self, live: Vec<Segment>, listing: &Listing) -> Result<()> {
         for path in &listing.unfinished {
-            self.disk
-                .remove(path)
-                .map_err(|error| Error::io(format!("removing {}", path.display()), error))?;
+            self.disk.remove(path).map_err(|error| Error::io(format!("removing {}", path.display()), error))?;
         }
         let mut state = self.state.lock();
         state.live = live.into();
         state.spares.clone_from(&listing.spares);
         // Past every number in use: names hold the number in decimal.
-        let numbers = listing
-            .spares
-            .iter()
-            .filter_map(|path| path.file_stem()?.to_str()?.parse::<u64>().ok());
+        let numbers = listing.spares.iter().filter_map(|path| path.file_stem()?.to_str()?.parse::<u64>().ok());
         state.spare_next = numbers.max().map_or(0, |number| number + 1);
         Ok(())
     }
@@ -133,35 +114,18 @@ impl Segments {
     pub(super) fn begin(&self, first: Lsn, salt: u64) -> Result<Active> {
         let (spare, sequence) = {
             let mut state = self.state.lock();
-            (
-                state.spares.pop(),
-                state.live.back().map_or(1, |segment| segment.sequence + 1),
-            )
+            (state.spares.pop(), state.live.back().map_or(1, |segment| segment.sequence + 1))
         };
-        let header = SegmentHeader {
-            sequence,
-            first,
-            salt,
-        };
+        let header = SegmentHeader { sequence, first, salt };
         let path = segment_path(&self.dir, sequence);
         let active = self
             .begin_file(spare.as_deref(), &path, header)
-            .map_err(|error| {
-                Error::io(format!("beginning log segment {}", path.display()), error)
-            })?;
-        self.state
-            .lock()
-            .live
-            .push_back(Segment { sequence, first });
+            .map_err(|error| Error::io(format!("beginning log segment {}", path.display()), error))?;
+        self.state.lock().live.push_back(Segment { sequence, first });
         Ok(active)
     }
 
-    fn begin_file(
-        &self,
-        spare: Option<&Path>,
-        path: &Path,
-        header: SegmentHeader,
-    ) -> std::io::Result<Active> {
+    fn begin_file(&self, spare: Option<&Path>, path: &Path, header: SegmentHeader) -> std::io::Result<Active> {
         let made = path.with_extension("making");
         let (from, file) = match spare {
             Some(spare) => (spare, self.disk.open(spare)?),
@@ -173,12 +137,7 @@ impl Segments {
         let capacity = file.size()?;
         self.disk.rename(from, path)?;
         self.disk.sync_dir(&self.dir)?;
-        Ok(Active {
-            file,
-            header,
-            checksum,
-            capacity,
-        })
+        Ok(Active { file, header, checksum, capacity })
     }
 
     fn create_stopgap(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>> {
@@ -212,7 +171,7 @@ impl Segments {
         match spawned {
             Ok(thread) => *making = Some(thread),
             Err(error) => {
-                tracing::warn!(%error, "could not start the thread that makes log segments ready")
+                tracing::warn!(%error, "could not start the thread that makes log segments ready");
             }
         }
     }
@@ -246,9 +205,7 @@ impl Segments {
         }
         if touched {
             let dir = self.dir.display();
-            self.disk
-                .sync_dir(&self.dir)
-                .map_err(|error| Error::io(format!("syncing {dir}"), error))?;
+            self.disk.sync_dir(&self.dir).map_err(|error| Error::io(format!("syncing {dir}"), error))?;
         }
         Ok(())
     }
@@ -258,9 +215,7 @@ impl Segments {
         let retired = if state.spares.len() < self.spares_max && self.is_reusable(&path) {
             state.spare_next += 1;
             let spare = self.dir.join(format!("{}.spare", state.spare_next));
-            self.disk
-                .rename(&path, &spare)
-                .map(|()| state.spares.push(spare))
+            self.disk.rename(&path, &spare).map(|()| state.spares.push(spare))
         } else {
             self.disk.remove(&path)
         };
@@ -282,12 +237,6 @@ impl Segments {
         {
             tracing::error!("the thread that makes log segments ready panicked");
         }
-    }
-
-    /// How many segments are part of the log.
-    #[cfg(test)]
-    pub(super) fn live(&self) -> usize {
-        self.state.lock().live.len()
     }
 }
 

@@ -83,9 +83,7 @@ impl Writer {
         let mut pending = shared.pending.lock();
         loop {
             let sync = pending.sync_wanted > self.synced;
-            let deadline = self
-                .unsynced_since
-                .map(|since| since + shared.options.sync_interval);
+            let deadline = self.unsynced_since.map(|since| since + shared.options.sync_interval);
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Work::Sync;
             }
@@ -95,10 +93,7 @@ impl Writer {
                 if pending.waiting > 0 {
                     shared.progress.notify_all();
                 }
-                return Work::Write {
-                    sync: sync || batch.sync,
-                    batch,
-                };
+                return Work::Write { sync: sync || batch.sync, batch };
             }
             if sync {
                 return Work::Sync;
@@ -126,9 +121,7 @@ impl Writer {
         let file = &self.active.file;
         let outcome = match sync {
             true if alone => file.write_durable_at(&batch.bytes, self.offset),
-            true => file
-                .write_at(&batch.bytes, self.offset)
-                .and_then(|()| file.sync()),
+            true => file.write_at(&batch.bytes, self.offset).and_then(|()| file.sync()),
             false => file.write_at(&batch.bytes, self.offset),
         };
         outcome.map_err(|error| self.failed("writing", error))?;
@@ -177,10 +170,7 @@ impl Writer {
 
     fn sync(&mut self) -> Result<()> {
         if self.synced < self.written {
-            self.active
-                .file
-                .sync()
-                .map_err(|error| self.failed("syncing", error))?;
+            self.active.file.sync().map_err(|error| self.failed("syncing", error))?;
         }
         self.now_synced();
         self.shared.advance(self.written, self.synced);
@@ -208,10 +198,7 @@ impl Writer {
     }
 
     fn failed(&self, doing: &str, error: std::io::Error) -> Error {
-        Error::io(
-            format!("{doing} log segment {}", self.active.header.sequence),
-            error,
-        )
+        Error::io(format!("{doing} log segment {}", self.active.header.sequence), error)
     }
 }
 
@@ -235,9 +222,7 @@ impl Shared {
         tracing::error!(%error, "the log failed and refuses writes from here on");
         {
             let mut pending = self.pending.lock();
-            pending.poison = Some(Error::Poisoned {
-                cause: Arc::new(error),
-            });
+            pending.poison = Some(Error::Poisoned { cause: Arc::new(error) });
             pending.stopped = true;
             self.progress.notify_all();
         }

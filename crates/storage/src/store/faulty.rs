@@ -22,11 +22,7 @@ pub struct FaultyStore {
 impl FaultyStore {
     /// Faultless until told otherwise.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self {
-            inner,
-            reads_fail: AtomicBool::new(false),
-            applies_fail: AtomicBool::new(false),
-        }
+        Self { inner, reads_fail: AtomicBool::new(false), applies_fail: AtomicBool::new(false) }
     }
 
     /// From now on reads fail, or no longer.

@@ -31,21 +31,12 @@ impl Store for MemoryStore {
             return Ok(Vec::new());
         }
         let state = self.state.read();
-        let entries = state
-            .entries
-            .range::<[u8], _>((Bound::Included(from), Bound::Excluded(until)));
-        Ok(entries
-            .take(limit)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
+        let entries = state.entries.range::<[u8], _>((Bound::Included(from), Bound::Excluded(until)));
+        Ok(entries.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     fn scan_keys(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Bytes>> {
-        Ok(self
-            .scan(from, until, limit)?
-            .into_iter()
-            .map(|(key, _)| key)
-            .collect())
+        Ok(self.scan(from, until, limit)?.into_iter().map(|(key, _)| key).collect())
     }
 
     fn apply(&self, batch: &Batch, upto: Lsn) -> Result<()> {
@@ -72,10 +63,6 @@ impl Store for MemoryStore {
 
     fn disk_bytes(&self) -> Result<u64> {
         let state = self.state.read();
-        Ok(state
-            .entries
-            .iter()
-            .map(|(key, value)| (key.len() + value.len()) as u64)
-            .sum())
+        Ok(state.entries.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum())
     }
 }

@@ -6,7 +6,10 @@
 //!
 //! A store sees bytes. It must never look inside a key or a value, and it must never write anything it was not handed.
 
+#[cfg(feature = "testing")]
+pub mod contract;
 mod faulty;
+mod lsm;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -30,10 +33,11 @@ pub const VALUE_BYTES_MAX: usize = 1 << 30;
 
 /// An embedded store.
 pub trait Store: Send + Sync {
-    /// The value of one key.
+    /// The value of one key. It shares no memory with the store, so it may be kept.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
 
-    /// The first `limit` entries with `from <= key < until`, in ascending order.
+    /// The first `limit` entries with `from <= key < until`, in ascending order. They may be slices of larger
+    /// buffers: to keep one for long, copy it.
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>>;
 
     /// Like [`Store::scan`], without the values.
@@ -90,11 +94,7 @@ impl Batch {
             return;
         }
         let covered = (Bound::Included(&from), Bound::Excluded(&until));
-        let covered: Vec<Bytes> = self
-            .entries
-            .range::<Bytes, _>(covered)
-            .map(|(key, _)| key.clone())
-            .collect();
+        let covered: Vec<Bytes> = self.entries.range::<Bytes, _>(covered).map(|(key, _)| key.clone()).collect();
         for key in covered {
             let value = self.entries.remove(&key).flatten();
             self.bytes -= entry_bytes(&key, value.as_ref());
@@ -125,9 +125,7 @@ impl Batch {
 
     /// Then the keys to set (`Some`) or remove (`None`), ascending, each once. For those who implement [`Store`].
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (&Bytes, Option<&Bytes>)> {
-        self.entries
-            .iter()
-            .map(|(key, value)| (key, value.as_ref()))
+        self.entries.iter().map(|(key, value)| (key, value.as_ref()))
     }
 
     fn set(&mut self, key: Bytes, value: Option<Bytes>) {
@@ -146,14 +144,8 @@ fn entry_bytes(key: &Bytes, value: Option<&Bytes>) -> usize {
 /// What every store checks before it applies a batch.
 pub(crate) fn check_batch(batch: &Batch, applied: Lsn, upto: Lsn) -> Result<()> {
     if upto < applied {
-        let what = format!(
-            "a batch up to LSN {} comes after one up to LSN {}",
-            upto.0, applied.0
-        );
-        return Err(Error::Store {
-            context: "applying a checkpoint".into(),
-            what,
-        });
+        let what = format!("a batch up to LSN {} comes after one up to LSN {}", upto.0, applied.0);
+        return Err(Error::Store { context: "applying a checkpoint".into(), what });
     }
     for (key, value) in batch.entries() {
         if !(KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len()) {
@@ -172,20 +164,27 @@ pub(crate) fn check_batch(batch: &Batch, applied: Lsn, upto: Lsn) -> Result<()> 
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoreOptions {
-    /// Memory for blocks read from disk, shared by all readers.
+    /// Memory for blocks read from disk, shared by all readers. 32 MiB.
     pub cache_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self {
-            cache_bytes: 32 << 20,
-        }
+        Self { cache_bytes: 32 << 20 }
     }
 }
 
-/// Opens the embedded store in `dir`, creating it when missing.
-pub fn open_store(dir: &Path, _options: &StoreOptions) -> Result<Arc<dyn Store>> {
-    let _ = dir;
-    Ok(Arc::new(MemoryStore::default()))
+/// Opens the embedded store in `dir`, creating it when missing. The caller holds the [`crate::DirectoryLock`].
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use dormouse_storage::{Batch, Lsn, StoreOptions, open_store};
+/// let store = open_store(dir.path(), &StoreOptions::default()).unwrap();
+/// let mut batch = Batch::default();
+/// batch.put("key", "value");
+/// store.apply(&batch, Lsn(1)).unwrap();
+/// assert_eq!(store.get(b"key").unwrap(), Some("value".into()));
+/// ```
+pub fn open_store(dir: &Path, options: &StoreOptions) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(lsm::LsmStore::open(dir, options)?))
 }
