@@ -52,7 +52,7 @@ fn one_command(what: &str, value: &str) {
     }
     let mut command = Vec::new();
     let args = [b"SET".as_slice(), b"user:1000:name", value.as_bytes()];
-    encode_command(args.into_iter(), &mut command);
+    encode_command(args, &mut command);
     let mut parser = Parser::new(RespLimits::default());
     time(&format!("RESP command, {what}: ours"), || {
         let parsed = parser.parse(black_box(&command));

@@ -235,9 +235,13 @@ impl Parser {
 
     fn begin(&mut self, first: u8) {
         self.args.clear();
-        self.args.shrink_to(ARGS_KEPT);
         self.line.clear();
-        self.line.shrink_to(LINE_BYTES_KEPT);
+        if self.args.capacity() > ARGS_KEPT {
+            self.args.shrink_to(ARGS_KEPT);
+        }
+        if self.line.capacity() > LINE_BYTES_KEPT {
+            self.line.shrink_to(LINE_BYTES_KEPT);
+        }
         self.typed = first != b'*';
         self.at = 0;
         self.scanned = 0;
@@ -286,6 +290,49 @@ impl Parser {
 
     /// Takes the line `$3\r\n`.
     fn bulk_length(&mut self, buf: &[u8]) -> Result<Option<usize>, ProtocolError> {
+        let length = match self.short_length(buf) {
+            Some(length) => length,
+            None => match self.any_length(buf)? {
+                Some(length) => length,
+                None => return Ok(None),
+            },
+        };
+        if length > self.limits.bulk_bytes_max {
+            return Err(ProtocolError::InvalidBulkLength);
+        }
+        if !self.limits.authenticated && length > UNAUTHENTICATED_BULK_BYTES_MAX {
+            return Err(ProtocolError::UnauthenticatedBulkLength);
+        }
+        let end = self.at.saturating_add(length).saturating_add(2);
+        if end > self.limits.request_bytes_max {
+            return Err(ProtocolError::RequestTooLarge);
+        }
+        Ok(Some(length))
+    }
+
+    /// The same in one look, for the lengths nearly all arguments have. `None` means no more than: look again.
+    #[inline]
+    fn short_length(&mut self, buf: &[u8]) -> Option<usize> {
+        let line: &[u8; 8] = buf.get(self.at..)?.first_chunk()?;
+        if line[0] != b'$' || line[1] == b'0' || self.limits.inline_bytes_max < line.len() {
+            return None;
+        }
+        let mut length = 0;
+        for (index, &byte) in line[..7].iter().enumerate().skip(1) {
+            match byte {
+                b'0'..=b'9' => length = length * 10 + usize::from(byte - b'0'),
+                b'\r' if index > 1 => {
+                    self.at += index + 2;
+                    self.scanned = self.at;
+                    return Some(length);
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    fn any_length(&mut self, buf: &[u8]) -> Result<Option<usize>, ProtocolError> {
         let Some(line) = self.line(buf, ProtocolError::LengthLineTooLong)? else {
             return Ok(None);
         };
@@ -296,15 +343,7 @@ impl Parser {
         }
         let length = parse_integer(&buf[line][1..])
             .and_then(|length| usize::try_from(length).ok())
-            .filter(|&length| length <= self.limits.bulk_bytes_max)
             .ok_or(ProtocolError::InvalidBulkLength)?;
-        if !self.limits.authenticated && length > UNAUTHENTICATED_BULK_BYTES_MAX {
-            return Err(ProtocolError::UnauthenticatedBulkLength);
-        }
-        let end = self.at.saturating_add(length).saturating_add(2);
-        if end > self.limits.request_bytes_max {
-            return Err(ProtocolError::RequestTooLarge);
-        }
         Ok(Some(length))
     }
 
@@ -532,7 +571,8 @@ mod tests {
 
     #[test]
     fn commands_are_found_as_redis_finds_them() {
-        let cases: &[(&[u8], &[&[&[u8]]])] = &[
+        type Commands<'a> = &'a [&'a [&'a [u8]]];
+        let cases: &[(&[u8], Commands<'_>)] = &[
             (b"*1\r\n$4\r\nPING\r\n", &[&[b"PING"]]),
             (b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n", &[&[b"ECHO", b""]]),
             (b"*2\r\n$4\r\nECHO\r\n$2\r\n\r\n\r\n", &[&[b"ECHO", b"\r\n"]]),

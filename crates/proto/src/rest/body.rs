@@ -5,7 +5,7 @@
 //! reaches the command as the client typed it. It accepts exactly JSON, with one kindness: half a surrogate pair, which
 //! JavaScript can send, becomes U+FFFD. Null, nested arrays and objects are refused, as Redis has nothing to store them as.
 
-use super::scan::plain_run;
+use super::scan::{first_word, is_special, plain_run};
 use crate::CommandError;
 
 /// What a body may hold; how many bytes it may have is for whoever reads it to say.
@@ -388,22 +388,31 @@ impl<'a, 'l> Scanner<'a, 'l> {
         }
     }
 
-    /// The same for one that cannot be borrowed: runs are copied, escapes replaced.
+    /// The same for one that cannot be borrowed: what is plain is copied, escapes are replaced.
     fn escaped_string(&mut self) -> Result<&'a [u8], BodyError> {
         let start = self.at;
+        // There is always room for as many bytes as the body still has, so whole words may be copied.
         let room = self.arena.take(self.body.len() - start);
         let mut used = 0;
         let mut maybe_not_ascii = false;
         loop {
-            let run = plain_run(&self.body[self.at..]);
-            let plain = &self.body[self.at..self.at + run.bytes];
-            room[used..used + plain.len()].copy_from_slice(plain);
-            used += plain.len();
-            self.at += plain.len();
-            maybe_not_ascii |= run.maybe_not_ascii;
+            let rest = &self.body[self.at..];
+            let plain = if let Some(word) = first_word(rest) {
+                room[used..used + 8].copy_from_slice(&word.bytes);
+                maybe_not_ascii |= word.maybe_not_ascii;
+                word.plain
+            } else {
+                let run = plain_run(rest);
+                room[used..used + run.bytes].copy_from_slice(&rest[..run.bytes]);
+                maybe_not_ascii |= run.maybe_not_ascii;
+                run.bytes
+            };
+            used += plain;
+            self.at += plain;
             match self.body.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => used += self.escape(&mut room[used..])?,
+                Some(byte) if !is_special(*byte) => {}
                 Some(_) => return Err(self.wrong("control character in a string")),
                 None => return Err(self.wrong("a string does not end")),
             }
@@ -418,6 +427,7 @@ impl<'a, 'l> Scanner<'a, 'l> {
     }
 
     /// Takes one escape and writes what it stands for; returns how many bytes that is.
+    #[inline]
     fn escape(&mut self, room: &mut [u8]) -> Result<usize, BodyError> {
         self.at += 1;
         let byte = match self.body.get(self.at) {

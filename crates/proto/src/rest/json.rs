@@ -7,9 +7,9 @@
 
 use std::fmt::Write as _;
 
-use base64_simd::{Out, STANDARD};
+use base64_simd::STANDARD;
 
-use super::scan::plain_run;
+use super::scan::{first_word, is_special, plain_run};
 use crate::{CommandError, Double, Reply};
 
 /// How strings of a result are written.
@@ -62,12 +62,13 @@ pub fn encode_json_list<'a>(replies: impl IntoIterator<Item = &'a Reply>, encodi
 
 /// Appends `text` as a JSON string in quotes; what is not UTF-8 becomes U+FFFD.
 pub fn write_json_string(text: &[u8], out: &mut Vec<u8>) {
-    out.reserve(text.len() + 2);
+    out.reserve(text.len() + 10);
     out.push(b'"');
-    let run = plain_run(text);
-    if run.bytes == text.len() && !run.maybe_not_ascii {
-        out.extend_from_slice(text);
-    } else {
+    let start = out.len();
+    let maybe_not_ascii = escape(text, out);
+    // Nearly every text is UTF-8, so this is asked last, and only where it can be otherwise.
+    if maybe_not_ascii && std::str::from_utf8(text).is_err() {
+        out.truncate(start);
         for chunk in text.utf8_chunks() {
             escape(chunk.valid().as_bytes(), out);
             if !chunk.invalid().is_empty() {
@@ -130,12 +131,9 @@ fn string(text: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
 }
 
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {
-    let encoded = STANDARD.encoded_length(bytes.len());
-    out.reserve(encoded + 2);
+    out.reserve(STANDARD.encoded_length(bytes.len()) + 2);
     out.push(b'"');
-    let start = out.len();
-    out.resize(start + encoded, 0);
-    let _ = STANDARD.encode(bytes, Out::from_slice(&mut out[start..]));
+    STANDARD.encode_append(bytes, out);
     out.push(b'"');
 }
 
@@ -145,21 +143,52 @@ fn failure(error: &CommandError, out: &mut Vec<u8>) {
     write_json_string(text.as_bytes(), out);
 }
 
-/// Copies runs of plain bytes and escapes what lies between them.
-fn escape(mut text: &[u8], out: &mut Vec<u8>) {
-    loop {
-        let (plain, rest) = text.split_at(plain_run(text).bytes);
-        out.extend_from_slice(plain);
-        let Some((&special, rest)) = rest.split_first() else {
-            return;
-        };
-        escape_byte(special, out);
-        text = rest;
-    }
+/// Copies what is plain and escapes the rest. Says whether there may be bytes that are not ASCII.
+fn escape(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let run = plain_run(text);
+    let (plain, rest) = text.split_at(run.bytes);
+    out.extend_from_slice(plain);
+    run.maybe_not_ascii | escape_densely(rest, out)
 }
 
-fn escape_byte(byte: u8, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
+/// The same for text that has shown a special byte, so that more must be expected soon: block by block it is written
+/// into a space that holds whatever a block can become, as growing `out` at each step would cost more than the escaping.
+fn escape_densely(text: &[u8], out: &mut Vec<u8>) -> bool {
+    const BLOCK_BYTES: usize = 64;
+    let mut space = [0; BLOCK_BYTES * LONGEST_ESCAPE];
+    let mut maybe_not_ascii = false;
+    for mut block in text.chunks(BLOCK_BYTES) {
+        let mut used = 0;
+        while let Some(word) = first_word(block) {
+            maybe_not_ascii |= word.maybe_not_ascii;
+            space[used..used + 8].copy_from_slice(&word.bytes);
+            used += word.plain;
+            block = &block[word.plain..];
+            if word.plain < 8 {
+                used += escape_byte(block[0], &mut space[used..]);
+                block = &block[1..];
+            }
+        }
+        for &byte in block {
+            maybe_not_ascii |= !byte.is_ascii();
+            if is_special(byte) {
+                used += escape_byte(byte, &mut space[used..]);
+            } else {
+                space[used] = byte;
+                used += 1;
+            }
+        }
+        out.extend_from_slice(&space[..used]);
+    }
+    maybe_not_ascii
+}
+
+/// `\u0000`.
+const LONGEST_ESCAPE: usize = 6;
+
+/// Writes a special byte as JSON has it; returns how many bytes that takes.
+#[inline]
+fn escape_byte(byte: u8, space: &mut [u8]) -> usize {
     let short = match byte {
         b'"' | b'\\' => byte,
         b'\n' => b'n',
@@ -167,14 +196,17 @@ fn escape_byte(byte: u8, out: &mut Vec<u8>) {
         b'\t' => b't',
         8 => b'b',
         12 => b'f',
-        _ => {
-            out.extend_from_slice(b"\\u00");
-            out.push(HEX[usize::from(byte >> 4)]);
-            out.push(HEX[usize::from(byte & 15)]);
-            return;
-        }
+        _ => return escape_control(byte, space),
     };
-    out.extend_from_slice(&[b'\\', short]);
+    space[..2].copy_from_slice(&[b'\\', short]);
+    2
+}
+
+fn escape_control(byte: u8, space: &mut [u8]) -> usize {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let [high, low] = [byte >> 4, byte & 15].map(|digit| HEX[usize::from(digit)]);
+    space[..LONGEST_ESCAPE].copy_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+    LONGEST_ESCAPE
 }
 
 #[cfg(test)]

@@ -53,8 +53,33 @@ fn word_at(text: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*word))
 }
 
+/// The first eight bytes of a text, for those who copy as they look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    /// All eight.
+    pub(super) bytes: [u8; 8],
+    /// How many come before the first special one.
+    pub(super) plain: usize,
+    /// False only if all eight are ASCII.
+    pub(super) maybe_not_ascii: bool,
+}
+
+/// Looks at the first eight bytes of `text`, if there are as many. Where special bytes stand close together, as in JSON
+/// inside JSON, copying whole words and stepping back beats finding runs first.
 #[inline]
-fn is_special(byte: u8) -> bool {
+pub(super) fn first_word(text: &[u8]) -> Option<Word> {
+    let word = word_at(text, 0)?;
+    Some(Word {
+        bytes: word.to_le_bytes(),
+        // Without a special byte there are 64 zeros to count.
+        plain: (specials(word).trailing_zeros() / 8) as usize,
+        maybe_not_ascii: word & HIGH_BITS != 0,
+    })
+}
+
+/// Whether JSON cannot carry this byte in a string as it is.
+#[inline]
+pub(super) fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
@@ -102,6 +127,9 @@ mod tests {
                 let run = plain_run(&text);
                 let expected = if is_special(byte) { place } else { text.len() };
                 assert_eq!(run.bytes, expected, "byte {byte} at {place}");
+                let word = first_word(&text).unwrap();
+                assert_eq!(word.plain, expected.min(8), "byte {byte} at {place}");
+                assert!(word.maybe_not_ascii || place >= 8 || byte.is_ascii());
                 assert!(run.maybe_not_ascii || byte.is_ascii(), "byte {byte} at {place}");
             }
         }
