@@ -1,1 +1,22 @@
-//! database
+//! Many databases over one commit log and one store.
+//!
+//! A [`Database`] is one tenant's keys: some in memory, all of them in the log and the store. A [`Service`] owns them all
+//! and knows which token opens which. A [`Session`] is one client at work: it checks what the client may do, queues
+//! transactions, and hands commands to its database.
+//!
+//! Nothing here knows sockets, protocols, async or the wall clock: every call is handed its moment, and whatever has to wait
+//! comes back as a [`Step`] that says for what. So the whole of it runs in a simulator as it runs in a server.
+//!
+//! Invariants: what a reply shows is on disk once its `after` is durable; the effects of one command, transaction or script
+//! are one record; memory is only ever ahead of the store by what the log holds.
+
+mod checkpoint;
+mod database;
+mod layout;
+mod recovery;
+mod service;
+mod session;
+
+pub use database::{Database, DatabaseId, Delivery, LongJob, Outbox, Ran, ScriptControl, Work};
+pub use service::{Account, Credentials, Error, Options, Service};
+pub use session::{Session, Step};

@@ -34,3 +34,6 @@ pub use scan_map::{Cursor, hash, set_hash_seed};
 pub use table::{Found, all, find};
 pub use txn::{Block, Done, Outcome, Parts, Patient, ReplayError, Stop, Txn, Watchdog, replay};
 pub use value::{Type, Value};
+
+/// The Redis release whose behaviour is followed, as clients ask for it.
+pub const REDIS_VERSION: &str = "8.2.0";

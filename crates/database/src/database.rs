@@ -1,0 +1,671 @@
+//! One database at work: who may touch its keys when, and what becomes of what they did.
+//!
+//! Everything in memory is behind one lock, held for microseconds: a command runs under it, appends its effects to the
+//! log, and lets go; waiting for the disk happens outside. Scripts are the exception. They run under the lock too, but as
+//! undoable work with a short leash: one that takes too long is taken back and run again on a thread of its own
+//! ([`LongJob`]), while everyone else is told that the database is [busy](Ran::Busy).
+//!
+//! Each transaction that writes gets the next sequence number, and each key remembers the last one that changed it. Until
+//! its record is on disk, the pair (sequence number, log position) is kept, so that a reply that saw the change knows what
+//! to wait for.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use dormouse_engine::{
+    Block, Client, ClientId, Command, Done, Hub, Keyspace, Moment, Outcome, Parts, Patient, Queued, Record, Source,
+    SourceError, Stop, Ticket, Txn, Watchdog, hash,
+};
+use dormouse_proto::{Args, Blob, CommandError, Reply};
+use dormouse_storage::{Durability, Log, Lsn, Store};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::layout;
+
+/// Keys removed in one go because their deadlines have passed.
+const REAP_KEYS_MAX: usize = 128;
+/// How long a thread waits for the lock before it looks again whether a long script holds it.
+const LOCK_PATIENCE: Duration = Duration::from_micros(200);
+
+/// Names a database within its process. 0 is the process's own, which holds the accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatabaseId(pub u32);
+
+/// Where a client's out-of-band replies go.
+pub trait Outbox: Send + Sync {
+    /// Takes a reply. Must not block: the database is held meanwhile.
+    fn deliver(&self, delivery: Delivery);
+}
+
+/// A reply nobody is waiting for in a call.
+#[derive(Debug)]
+pub enum Delivery {
+    /// A message from a subscription, to be shown once `after` is durable.
+    Push {
+        /// The message.
+        reply: Reply,
+        /// What it depends on.
+        after: Lsn,
+    },
+    /// The answer to a parked command.
+    Unparked {
+        /// The command's reply.
+        reply: Reply,
+        /// What it depends on.
+        after: Lsn,
+    },
+}
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub enum Work<'a> {
+    /// One command that has passed every check.
+    One(&'static Command, Args<'a>),
+    /// A transaction. With `watching`, only if none of the client's watched keys has changed.
+    All {
+        /// The commands.
+        queue: &'a [Queued],
+        /// Whether the client's watches count.
+        watching: bool,
+    },
+}
+
+impl Work<'_> {
+    fn has_script(&self) -> bool {
+        match self {
+            Self::One(command, _) => command.is_script(),
+            Self::All { queue, .. } => queue.iter().any(|queued| queued.command.is_script()),
+        }
+    }
+
+    fn writes(&self) -> bool {
+        let writes = |command: &Command| command.effect == dormouse_engine::Effect::Writes;
+        match self {
+            Self::One(command, _) => writes(command),
+            Self::All { queue, .. } => queue.iter().any(|queued| writes(queued.command)),
+        }
+    }
+
+    fn to_job(self, client: Client) -> LongJob {
+        let copy = |args: Args<'_>| args.iter().map(|arg| Blob::from(*arg)).collect();
+        match self {
+            Self::One(command, args) => LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client },
+            Self::All { queue, watching } => LongJob { queue: queue.to_vec(), all: Some(watching), client },
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Ran {
+    /// The reply, to be shown once `after` is durable.
+    Done {
+        /// The reply.
+        reply: Reply,
+        /// What it depends on.
+        after: Lsn,
+    },
+    /// Nothing to pop yet. The answer comes through the client's outbox.
+    Parked {
+        /// Names the parked command.
+        ticket: Ticket,
+        /// When to give up, in milliseconds from now.
+        timeout_ms: Option<u64>,
+    },
+    /// A long script holds the database: try again when it is free.
+    Busy,
+    /// Too long to run here: run it with [`Database::run_long`] on a thread that may block.
+    Long(LongJob),
+}
+
+/// Work that moved to a thread of its own.
+#[derive(Debug)]
+pub struct LongJob {
+    queue: Vec<Queued>,
+    /// `Some` for a transaction: whether the client's watches count.
+    all: Option<bool>,
+    /// The client, to be given back to its session.
+    pub client: Client,
+}
+
+/// Ends a long script: by an operator's `SCRIPT KILL`, or by its time limit.
+#[derive(Debug, Default)]
+pub struct ScriptControl {
+    running: AtomicBool,
+    killed: AtomicBool,
+}
+
+struct Parked {
+    command: &'static Command,
+    args: Vec<Blob>,
+    keys: Vec<Blob>,
+    on_timeout: Reply,
+    client: Client,
+}
+
+/// What the lock guards.
+pub(crate) struct State {
+    pub(crate) space: Keyspace,
+    pub(crate) hub: Hub,
+    /// The newest transaction that wrote.
+    pub(crate) seq: u64,
+    /// Transactions whose records may not be on disk yet, oldest first.
+    commits: VecDeque<(u64, Lsn)>,
+    parked: BTreeMap<Ticket, Parked>,
+    next_ticket: Ticket,
+    outboxes: HashMap<ClientId, Arc<dyn Outbox>>,
+    /// What the store was last told.
+    pub(crate) meta: layout::Meta,
+    /// Where the eviction hand stands.
+    pub(crate) hand: u64,
+    record: Vec<u8>,
+}
+
+/// See the module's text.
+pub struct Database {
+    id: DatabaseId,
+    pub(crate) log: Arc<Log>,
+    pub(crate) store: Arc<dyn Store>,
+    durability: Durability,
+    state: Mutex<State>,
+    /// Whether a long script holds, or is about to take, the lock.
+    long: AtomicBool,
+    long_turn: Mutex<()>,
+    script: ScriptControl,
+    /// Bytes its keys take in memory, for whoever adds them up without the lock.
+    memory_bytes: AtomicU64,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Database").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The store, seen as the source of one database's cold keys.
+pub(crate) struct Cold<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) id: DatabaseId,
+    pub(crate) epoch: u32,
+}
+
+impl Cold<'_> {
+    fn failed(&self, error: &dyn std::fmt::Display) -> SourceError {
+        tracing::error!(database = self.id.0, %error, "a stored key could not be read");
+        SourceError
+    }
+}
+
+impl Source for Cold<'_> {
+    fn load(&self, hash: u64, key: &[u8]) -> Result<Option<Record>, SourceError> {
+        let stored = self.store.get(&layout::record(self.id, self.epoch, hash, key));
+        let Some(bytes) = stored.map_err(|error| self.failed(&error))? else { return Ok(None) };
+        Record::read(&bytes).map(Some).map_err(|error| self.failed(&error))
+    }
+
+    fn keys(&self, from: u64, count: usize) -> Result<Vec<(u64, Blob)>, SourceError> {
+        let (start, end) = layout::records_from(self.id, self.epoch, from);
+        let mut found = self.store.scan_keys(&start, &end, count).map_err(|error| self.failed(&error))?;
+        if found.len() == count
+            && let Some(last) = found.last()
+        {
+            // The rest of the last step, so that none of its keys is passed over.
+            let (hash, _) = layout::split_record(last).map_err(|error| self.failed(&error))?;
+            let after = [&last[..], &[0]].concat();
+            let until = layout::records_of_step(self.id, self.epoch, hash);
+            found.extend(self.store.scan_keys(&after, &until, usize::MAX).map_err(|error| self.failed(&error))?);
+        }
+        let split = |key: &bytes::Bytes| layout::split_record(key).map(|(hash, key)| (hash, Blob::from(key)));
+        found.iter().map(split).collect::<Result<_, _>>().map_err(|error| self.failed(&error))
+    }
+}
+
+impl Database {
+    pub(crate) fn new(
+        id: DatabaseId,
+        log: Arc<Log>,
+        store: Arc<dyn Store>,
+        durability: Durability,
+        meta: layout::Meta,
+        space: Keyspace,
+        seq: u64,
+    ) -> Self {
+        let memory_bytes = AtomicU64::new(space.memory_bytes() as u64);
+        Self {
+            id,
+            log,
+            store,
+            durability,
+            state: Mutex::new(State {
+                space,
+                hub: Hub::default(),
+                seq,
+                commits: VecDeque::new(),
+                parked: BTreeMap::new(),
+                next_ticket: 1,
+                outboxes: HashMap::new(),
+                meta,
+                hand: 0,
+                record: Vec::new(),
+            }),
+            long: AtomicBool::new(false),
+            long_turn: Mutex::new(()),
+            script: ScriptControl::default(),
+            memory_bytes,
+        }
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> DatabaseId {
+        self.id
+    }
+
+    /// Bytes its keys take in memory, near enough.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Holds the database, or learns that a long script does.
+    fn hold(&self) -> Option<MutexGuard<'_, State>> {
+        loop {
+            if self.long.load(Ordering::Acquire) {
+                return None;
+            }
+            if let Some(state) = self.state.try_lock_for(LOCK_PATIENCE) {
+                return Some(state);
+            }
+        }
+    }
+
+    /// Holds the database however long that takes. For housekeeping and for threads that may block.
+    pub(crate) fn hold_patiently(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Runs work that has passed every check. `leash` ends scripts that should move to a thread of their own.
+    pub fn run(&self, client: &mut Client, work: Work<'_>, moment: Moment, leash: &dyn Watchdog) -> Ran {
+        if work.writes() && self.log.poisoned().is_some() {
+            return Ran::Done { reply: CommandError::LogFailed.into(), after: Lsn(0) };
+        }
+        let Some(mut state) = self.hold() else { return Ran::Busy };
+        let undoable = work.has_script();
+        match self.execute(&mut state, client, work, moment, leash, undoable) {
+            Some(ran) => ran,
+            None => Ran::Long(work.to_job(client.clone())),
+        }
+    }
+
+    /// Runs a long job to its end. `limit` ends it when its time is up; so does [`Self::kill_script`].
+    pub fn run_long(&self, job: &mut LongJob, moment: Moment, limit: &dyn Watchdog) -> Ran {
+        let _turn = self.long_turn.lock();
+        self.long.store(true, Ordering::Release);
+        self.script.killed.store(false, Ordering::Release);
+        let leash = Leash { control: &self.script, limit };
+        let mut state = self.state.lock();
+        self.script.running.store(true, Ordering::Release);
+        let args: Vec<&[u8]>;
+        let work = match (job.all, job.queue.first()) {
+            (Some(watching), _) => Work::All { queue: &job.queue, watching },
+            (None, Some(queued)) => {
+                args = queued.args.iter().map(Blob::as_slice).collect();
+                Work::One(queued.command, &args)
+            }
+            (None, None) => Work::All { queue: &[], watching: false },
+        };
+        let ran = self.execute(&mut state, &mut job.client, work, moment, &leash, true);
+        let killed = self.script.killed.load(Ordering::Acquire);
+        self.script.running.store(false, Ordering::Release);
+        self.long.store(false, Ordering::Release);
+        drop(state);
+        ran.unwrap_or_else(|| {
+            let error = if killed {
+                "ERR Error running script: script killed by user with SCRIPT KILL. Its changes were taken back."
+            } else {
+                "ERR Error running script: it ran past the time limit. Its changes were taken back."
+            };
+            Ran::Done { reply: CommandError::text(error).into(), after: Lsn(0) }
+        })
+    }
+
+    /// Whether a long script holds the database.
+    pub fn is_busy(&self) -> bool {
+        self.long.load(Ordering::Acquire)
+    }
+
+    /// Ends the script that holds the database.
+    pub fn kill_script(&self) -> Result<(), CommandError> {
+        if !self.script.running.load(Ordering::Acquire) {
+            return Err(CommandError::NotBusy);
+        }
+        self.script.killed.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Runs work under the lock. `None` if it was ended by its watchdog, and taken back.
+    fn execute(
+        &self,
+        state: &mut State,
+        client: &mut Client,
+        work: Work<'_>,
+        moment: Moment,
+        watchdog: &dyn Watchdog,
+        undoable: bool,
+    ) -> Option<Ran> {
+        if let Work::All { watching: true, .. } = work
+            && state.watches_broken(client, moment)
+        {
+            return Some(Ran::Done { reply: Reply::NullArray, after: state.newest(&self.log) });
+        }
+        state.hub.facts.commands += 1;
+        let cold = self.cold(state);
+        let mut txn = Txn::begin(state.parts(&cold, client, watchdog, moment), undoable);
+        let outcome = match work {
+            Work::One(command, args) => txn.run(command, args),
+            Work::All { queue, .. } => run_all(&mut txn, queue),
+        };
+        if outcome == Err(Stop::Aborted) {
+            txn.rollback();
+            return None;
+        }
+        let done = txn.finish();
+        let after = self.commit(state, done, moment);
+        Some(match outcome {
+            Ok(reply) => Ran::Done { reply, after },
+            Err(Stop::Error(error)) => Ran::Done { reply: error.into(), after },
+            Err(Stop::Block(block)) => state.park(client, work, block),
+            Err(Stop::Aborted) => Ran::Done { reply: CommandError::NotBusy.into(), after },
+        })
+    }
+
+    fn cold(&self, state: &State) -> Cold<'_> {
+        Cold { store: &*self.store, id: self.id, epoch: state.space.epoch() }
+    }
+
+    /// Logs what a transaction did, tells whoever listens, and serves whoever waited for its keys. Returns what its reply
+    /// depends on.
+    fn commit(&self, state: &mut State, done: Done, moment: Moment) -> Lsn {
+        let mut written = VecDeque::new();
+        let after = self.record(state, done, &mut written);
+        let mut moment = moment;
+        while let Some(key) = written.pop_front() {
+            for ticket in state.hub.waiters(&key) {
+                let gone = state.space.find(hash(&key), &key).is_none_or(|entry| entry.value.is_none());
+                if gone {
+                    break;
+                }
+                // Each served command draws its own numbers.
+                moment.seed = moment.seed.wrapping_add(1);
+                self.serve(state, ticket, moment, &mut written);
+            }
+        }
+        self.memory_bytes.store(state.space.memory_bytes() as u64, Ordering::Relaxed);
+        after
+    }
+
+    /// The part of a commit that concerns the transaction alone.
+    fn record(&self, state: &mut State, done: Done, written: &mut VecDeque<Blob>) -> Lsn {
+        let after = if done.journal.is_empty() {
+            state.position_of(done.seen, &self.log)
+        } else {
+            state.seq += 1;
+            state.record.clear();
+            write_record(self.id, state.seq, &done.journal, &mut state.record);
+            let lsn = self.log.append(self.durability, &state.record).unwrap_or_else(|error| {
+                tracing::error!(database = self.id.0, %error, "a write could not be logged");
+                // Never durable: whoever sees it is told that the log has failed.
+                Lsn(u64::MAX)
+            });
+            state.forget_durable(&self.log);
+            state.commits.push_back((state.seq, lsn));
+            lsn
+        };
+        for (channel, message) in done.publications {
+            state.publish(&channel, &message, after);
+        }
+        for key in done.touched {
+            state.hub.break_watches(&key);
+            written.push_back(key);
+        }
+        after
+    }
+
+    /// Runs a parked command again; if it now has an answer, sends it.
+    fn serve(&self, state: &mut State, ticket: Ticket, moment: Moment, written: &mut VecDeque<Blob>) {
+        let Some(mut parked) = state.parked.remove(&ticket) else { return };
+        let cold = self.cold(state);
+        let args: Vec<&[u8]> = parked.args.iter().map(Blob::as_slice).collect();
+        let mut txn = Txn::begin(state.parts(&cold, &mut parked.client, &Patient, moment), false);
+        let outcome = txn.run(parked.command, &args);
+        let done = txn.finish();
+        let after = self.record(state, done, written);
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(Stop::Error(error)) => error.into(),
+            Err(Stop::Block(_) | Stop::Aborted) => {
+                state.parked.insert(ticket, parked);
+                return;
+            }
+        };
+        state.hub.stop_waiting(ticket, &parked.keys);
+        if let Some(outbox) = state.outboxes.get(&parked.client.id) {
+            outbox.deliver(Delivery::Unparked { reply, after });
+        }
+    }
+
+    /// A parked command gives up. Its reply for that case, or nothing if its answer is on the way already.
+    pub fn unpark(&self, ticket: Ticket) -> Option<Reply> {
+        let mut state = self.hold_patiently();
+        let parked = state.parked.remove(&ticket)?;
+        state.hub.stop_waiting(ticket, &parked.keys);
+        Some(parked.on_timeout)
+    }
+
+    /// A client comes: from now on messages for it go to `outbox`.
+    pub fn join(&self, client: &Client, outbox: Arc<dyn Outbox>) {
+        let mut state = self.hold_patiently();
+        state.outboxes.insert(client.id, outbox);
+        state.hub.facts.connections += 1;
+        state.hub.clients.insert(client.id, client.clone());
+    }
+
+    /// A client's line in `CLIENT LIST` has changed.
+    pub fn refresh(&self, client: &Client) {
+        if let Some(mut state) = self.hold() {
+            state.hub.clients.insert(client.id, client.clone());
+        }
+    }
+
+    /// A client goes, with everything it held.
+    pub fn leave(&self, client: &Client) {
+        let mut state = self.hold_patiently();
+        state.hub.leave(client);
+        state.outboxes.remove(&client.id);
+        let parked: Vec<Ticket> =
+            state.parked.iter().filter(|(_, parked)| parked.client.id == client.id).map(|(&ticket, _)| ticket).collect();
+        for ticket in parked {
+            if let Some(parked) = state.parked.remove(&ticket) {
+                state.hub.stop_waiting(ticket, &parked.keys);
+            }
+        }
+    }
+
+    /// Removes some of the keys whose deadlines have passed, in memory and in the store. Whether there are more.
+    pub fn reap(&self, moment: Moment) -> bool {
+        if self.log.poisoned().is_some() {
+            return false;
+        }
+        let Some(mut state) = self.hold() else { return true };
+        let cold_due = self.cold_due(&state, moment.now_ms());
+        let mut nobody = Client::default();
+        let cold = self.cold(&state);
+        let mut txn = Txn::begin(state.parts(&cold, &mut nobody, &Patient, moment), false);
+        let reaped = txn.reap(REAP_KEYS_MAX) + cold_due.len();
+        txn.reap_cold(&cold_due);
+        let done = txn.finish();
+        state.hub.facts.expired += reaped as u64;
+        self.commit(&mut state, done, moment);
+        reaped >= REAP_KEYS_MAX
+    }
+
+    /// Cold keys past their deadlines: hash, key and deadline.
+    fn cold_due(&self, state: &State, now_ms: u64) -> Vec<(u64, Blob, u64)> {
+        if state.space.cold() == 0 {
+            return Vec::new();
+        }
+        let (from, until) = layout::deadlines_until(self.id, state.space.epoch(), now_ms);
+        let due = self.store.scan_keys(&from, &until, REAP_KEYS_MAX).unwrap_or_else(|error| {
+            tracing::error!(database = self.id.0, %error, "deadlines could not be read");
+            Vec::new()
+        });
+        let split = |key: &bytes::Bytes| {
+            let (deadline, hash, key) = layout::split_deadline(key).ok()?;
+            Some((hash, Blob::from(key), deadline))
+        };
+        due.iter().filter_map(split).collect()
+    }
+
+    /// Lets clean keys that were not used lately leave memory, until about `bytes` are free. Returns how many were freed.
+    pub fn evict(&self, bytes: u64) -> u64 {
+        const STEP_KEYS: usize = 256;
+        let Some(mut state) = self.hold() else { return 0 };
+        let before = state.space.memory_bytes() as u64;
+        // Two rounds: the first may only cool keys down.
+        let mut steps = 2 * (state.space.resident() / STEP_KEYS + 1);
+        let mut freed = 0;
+        while freed < bytes && steps > 0 {
+            let hand = state.hand;
+            state.hand = state.space.sweep(hand, STEP_KEYS);
+            freed = before.saturating_sub(state.space.memory_bytes() as u64);
+            steps -= 1;
+        }
+        self.memory_bytes.store(state.space.memory_bytes() as u64, Ordering::Relaxed);
+        freed
+    }
+
+    /// Changes what the database says of the server, or its limits.
+    pub fn configure(&self, change: impl FnOnce(&mut Hub)) {
+        change(&mut self.hold_patiently().hub);
+    }
+
+    /// How many keys it has.
+    pub fn keys(&self) -> u64 {
+        self.hold_patiently().space.len()
+    }
+}
+
+/// Runs a transaction's commands: each has its own reply, and one that fails does not stop the others.
+fn run_all(txn: &mut Txn<'_>, queue: &[Queued]) -> Outcome {
+    txn.forbid_blocking();
+    let mut replies = Vec::with_capacity(queue.len());
+    for queued in queue {
+        let args: Vec<&[u8]> = queued.args.iter().map(Blob::as_slice).collect();
+        replies.push(match txn.run(queued.command, &args) {
+            Ok(reply) => reply,
+            Err(Stop::Error(error)) => error.into(),
+            Err(stop) => return Err(stop),
+        });
+    }
+    Ok(Reply::Array(replies))
+}
+
+struct Leash<'a> {
+    control: &'a ScriptControl,
+    limit: &'a dyn Watchdog,
+}
+
+impl Watchdog for Leash<'_> {
+    fn expired(&self) -> bool {
+        self.control.killed.load(Ordering::Relaxed) || self.limit.expired()
+    }
+}
+
+/// A record of the log: database, sequence number, effects.
+fn write_record(id: DatabaseId, seq: u64, journal: &[u8], out: &mut Vec<u8>) {
+    out.extend(id.0.to_be_bytes());
+    out.extend(seq.to_be_bytes());
+    out.extend(journal);
+}
+
+/// Reads what `write_record` wrote.
+pub(crate) fn read_record(record: &[u8]) -> Option<(DatabaseId, u64, &[u8])> {
+    let (id, rest) = record.split_first_chunk::<4>()?;
+    let (seq, journal) = rest.split_first_chunk::<8>()?;
+    Some((DatabaseId(u32::from_be_bytes(*id)), u64::from_be_bytes(*seq), journal))
+}
+
+impl State {
+    fn parts<'a>(
+        &'a mut self,
+        source: &'a dyn Source,
+        client: &'a mut Client,
+        watchdog: &'a dyn Watchdog,
+        moment: Moment,
+    ) -> Parts<'a> {
+        let seq = self.seq + 1;
+        Parts { space: &mut self.space, source, hub: &mut self.hub, client, watchdog, moment, seq }
+    }
+
+    fn forget_durable(&mut self, log: &Log) {
+        let durable = log.durable();
+        while self.commits.front().is_some_and(|&(_, lsn)| lsn <= durable) {
+            self.commits.pop_front();
+        }
+    }
+
+    /// Where in the log a transaction is, if it may not be on disk yet.
+    fn position_of(&mut self, seq: u64, log: &Log) -> Lsn {
+        let Some(&(oldest, _)) = self.commits.front() else { return Lsn(0) };
+        if seq < oldest {
+            return Lsn(0);
+        }
+        self.forget_durable(log);
+        let Some(&(oldest, _)) = self.commits.front() else { return Lsn(0) };
+        let at = seq.checked_sub(oldest).and_then(|at| self.commits.get(at as usize));
+        at.map_or(Lsn(0), |&(_, lsn)| lsn)
+    }
+
+    fn newest(&mut self, log: &Log) -> Lsn {
+        self.position_of(self.seq, log)
+    }
+
+    /// Whether a key the client watches has changed, or has died since.
+    fn watches_broken(&self, client: &Client, moment: Moment) -> bool {
+        let died = |(key, was_dead): &(Blob, bool)| {
+            let entry = self.space.find(hash(key), key);
+            !was_dead && entry.is_some_and(|entry| entry.value.is_some() && entry.alive_at(moment.now_ms()).is_none())
+        };
+        self.hub.is_broken(client.id) || client.watching.iter().any(died)
+    }
+
+    fn park(&mut self, client: &Client, work: Work<'_>, block: Block) -> Ran {
+        let Work::One(command, args) = work else {
+            return Ran::Done { reply: block.on_timeout, after: Lsn(0) };
+        };
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.hub.wait(ticket, &block.keys);
+        let parked = Parked {
+            command,
+            args: args.iter().map(|arg| Blob::from(*arg)).collect(),
+            keys: block.keys,
+            on_timeout: block.on_timeout,
+            client: client.clone(),
+        };
+        self.parked.insert(ticket, parked);
+        Ran::Parked { ticket, timeout_ms: block.timeout_ms }
+    }
+
+    fn publish(&self, channel: &Blob, message: &Blob, after: Lsn) {
+        for (id, pattern) in self.hub.recipients(channel) {
+            let Some(outbox) = self.outboxes.get(&id) else { continue };
+            let bulk = |blob: &Blob| Reply::Bulk(blob.clone());
+            let reply = match &pattern {
+                Some(pattern) => vec![Reply::bulk("pmessage"), bulk(pattern), bulk(channel), bulk(message)],
+                None => vec![Reply::bulk("message"), bulk(channel), bulk(message)],
+            };
+            outbox.deliver(Delivery::Push { reply: Reply::Push(reply), after });
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Where everything lies in the store, which is one ordered map for all databases.
+//!
+//! ```text
+//! 00 'hash-seed'                                           the seed of the hash that orders keys, 8 bytes
+//! 01 database:4 epoch:4 hash:8 key                         a record (engine's `Record`)
+//! 02 database:4 epoch:4 deadline:8 hash:8 key              nothing: the index of deadlines
+//! 03 database:4                                            a database's counts (`Meta`)
+//! ```
+//!
+//! Numbers are big endian, so that byte order is number order: a database, an epoch of it, and a range of hashes are each
+//! one range of keys. Emptying a database begins a new epoch; the old one is deleted at the next checkpoint.
+
+use dormouse_engine::{Corrupt, Cursor};
+
+use crate::DatabaseId;
+
+const RECORD: u8 = 1;
+const DEADLINE: u8 = 2;
+const META: u8 = 3;
+const META_VERSION: u8 = 1;
+
+/// Key of the hash seed.
+pub(crate) const HASH_SEED: &[u8] = b"\x00hash-seed";
+
+fn prefix(kind: u8, id: DatabaseId, epoch: u32) -> Vec<u8> {
+    let mut key = Vec::with_capacity(48);
+    key.push(kind);
+    key.extend(id.0.to_be_bytes());
+    key.extend(epoch.to_be_bytes());
+    key
+}
+
+/// Key of a record.
+pub(crate) fn record(id: DatabaseId, epoch: u32, hash: u64, key: &[u8]) -> Vec<u8> {
+    let mut out = prefix(RECORD, id, epoch);
+    out.extend(hash.to_be_bytes());
+    out.extend(key);
+    out
+}
+
+/// The records of a database from a hash on, as a range.
+pub(crate) fn records_from(id: DatabaseId, epoch: u32, hash: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut from = prefix(RECORD, id, epoch);
+    from.extend(hash.to_be_bytes());
+    (from, next(prefix(RECORD, id, epoch)))
+}
+
+/// The last record that a step of a scan shares with `hash`, as the end of a range.
+pub(crate) fn records_of_step(id: DatabaseId, epoch: u32, hash: u64) -> Vec<u8> {
+    let mut until = prefix(RECORD, id, epoch);
+    match Cursor::after(hash) {
+        Cursor(0) => next(until),
+        cursor => {
+            until.extend(cursor.first_hash().to_be_bytes());
+            until
+        }
+    }
+}
+
+/// Hash and key of a record's key.
+pub(crate) fn split_record(key: &[u8]) -> Result<(u64, &[u8]), Corrupt> {
+    let rest = key.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
+    let (hash, key) = rest.ok_or(Corrupt("the key of a record"))?;
+    Ok((u64::from_be_bytes(*hash), key))
+}
+
+/// Key of a deadline.
+pub(crate) fn deadline(id: DatabaseId, epoch: u32, expires_at: u64, hash: u64, key: &[u8]) -> Vec<u8> {
+    let mut out = prefix(DEADLINE, id, epoch);
+    out.extend(expires_at.to_be_bytes());
+    out.extend(hash.to_be_bytes());
+    out.extend(key);
+    out
+}
+
+/// The deadlines of a database up to and including `now_ms`, as a range.
+pub(crate) fn deadlines_until(id: DatabaseId, epoch: u32, now_ms: u64) -> (Vec<u8>, Vec<u8>) {
+    let from = prefix(DEADLINE, id, epoch);
+    let mut until = from.clone();
+    until.extend(now_ms.saturating_add(1).to_be_bytes());
+    (from, until)
+}
+
+/// Deadline, hash and key of a deadline's key.
+pub(crate) fn split_deadline(key: &[u8]) -> Result<(u64, u64, &[u8]), Corrupt> {
+    let rest = key.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
+    let (deadline, rest) = rest.ok_or(Corrupt("the key of a deadline"))?;
+    let (hash, key) = rest.split_first_chunk::<8>().ok_or(Corrupt("the key of a deadline"))?;
+    Ok((u64::from_be_bytes(*deadline), u64::from_be_bytes(*hash), key))
+}
+
+/// Everything of one epoch, as ranges.
+pub(crate) fn epoch(id: DatabaseId, epoch: u32) -> [(Vec<u8>, Vec<u8>); 2] {
+    [RECORD, DEADLINE].map(|kind| (prefix(kind, id, epoch), next(prefix(kind, id, epoch))))
+}
+
+/// Key of a database's counts.
+pub(crate) fn meta(id: DatabaseId) -> Vec<u8> {
+    let mut key = vec![META];
+    key.extend(id.0.to_be_bytes());
+    key
+}
+
+/// The counts of all databases, as a range.
+pub(crate) fn metas() -> (Vec<u8>, Vec<u8>) {
+    (vec![META], vec![META + 1])
+}
+
+/// The database a key of counts belongs to.
+pub(crate) fn split_meta(key: &[u8]) -> Result<DatabaseId, Corrupt> {
+    let id = key.get(1..).and_then(|rest| <[u8; 4]>::try_from(rest).ok());
+    Ok(DatabaseId(u32::from_be_bytes(id.ok_or(Corrupt("the key of a database's counts"))?)))
+}
+
+/// The first key after everything that starts with `prefix`.
+fn next(mut prefix: Vec<u8>) -> Vec<u8> {
+    while let Some(last) = prefix.pop() {
+        if last < u8::MAX {
+            prefix.push(last + 1);
+            break;
+        }
+    }
+    prefix
+}
+
+/// What the store knows of a database beside its records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// The newest transaction.
+    pub(crate) seq: u64,
+    /// The current epoch.
+    pub(crate) epoch: u32,
+    /// The transaction that began it.
+    pub(crate) flushed_seq: u64,
+    /// How many records the epoch has.
+    pub(crate) records: u64,
+}
+
+impl Meta {
+    pub(crate) fn write(self) -> Vec<u8> {
+        let mut out = vec![META_VERSION];
+        out.extend(self.seq.to_be_bytes());
+        out.extend(self.epoch.to_be_bytes());
+        out.extend(self.flushed_seq.to_be_bytes());
+        out.extend(self.records.to_be_bytes());
+        out
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let wrong = Corrupt("the counts of a database");
+        let (&version, rest) = bytes.split_first().ok_or(wrong)?;
+        let fields: [u8; 28] = rest.try_into().map_err(|_| wrong)?;
+        let long = |at: usize| fields[at..at + 8].iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
+        if version != META_VERSION {
+            return Err(Corrupt("counts of a version this release knows"));
+        }
+        let epoch = fields[8..12].iter().fold(0, |value, &byte| value << 8 | u32::from(byte));
+        Ok(Self { seq: long(0), epoch, flushed_seq: long(12), records: long(20) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back_and_keep_their_order() {
+        let (id, hash) = (DatabaseId(7), 0x0102_0304_0506_0708);
+        assert_eq!(split_record(&record(id, 3, hash, b"k")), Ok((hash, &b"k"[..])));
+        assert_eq!(split_deadline(&deadline(id, 3, 99, hash, b"k")), Ok((99, hash, &b"k"[..])));
+        assert_eq!(split_meta(&meta(id)), Ok(id));
+        let (from, until) = records_from(id, 3, hash);
+        assert!(from <= record(id, 3, hash, b"") && record(id, 3, u64::MAX, &[255; 40]) < until);
+        assert!(record(id, 3, hash | 0xffff, &[255; 9]) < records_of_step(id, 3, hash));
+        let (from, until) = deadlines_until(id, 3, 99);
+        assert!((from..until).contains(&deadline(id, 3, 99, u64::MAX, &[255; 9])));
+        let counts = Meta { seq: 1 << 40, epoch: 2, flushed_seq: 3, records: 1 << 33 };
+        assert_eq!(Meta::read(&counts.write()), Ok(counts));
+        assert!(Meta::read(b"").is_err() && Meta::read(&[9; 29]).is_err());
+    }
+}

@@ -1,0 +1,403 @@
+//! One client at work: what it may do, what it has queued, and which database it talks to.
+//!
+//! Both doors speak to a session and to nothing below it. It checks each command in the order Redis does (known, arguments,
+//! authenticated, permitted, allowed right now), queues after `MULTI`, and runs the few commands that are about the session
+//! itself. It never waits: what has to be waited for comes back as a [`Step`].
+
+use std::sync::Arc;
+
+use dormouse_engine::{
+    Client, Door, Found, Group, Moment, Queued, Run, Session as Special, Ticket, Transaction, Watchdog, find,
+};
+use dormouse_proto::{Args, Blob, CommandError, Reply};
+use dormouse_storage::Lsn;
+
+use crate::database::{LongJob, Outbox, Ran, Work};
+use crate::service::{Account, Service};
+
+/// What a door does next for a client.
+#[derive(Debug)]
+pub enum Step {
+    /// Show this reply once `after` is durable.
+    Reply {
+        /// The reply.
+        reply: Reply,
+        /// What it depends on.
+        after: Lsn,
+    },
+    /// The command waits for a key: its answer comes through the outbox, or not in time.
+    Parked {
+        /// Names it, for [`Session::unpark`].
+        ticket: Ticket,
+        /// When to give up, in milliseconds from now; `None` is never.
+        timeout_ms: Option<u64>,
+    },
+    /// A long script holds the database: try the same command again soon.
+    Busy,
+    /// Run this on a thread that may block, then hand it to [`Session::resume`].
+    Long(LongJob),
+}
+
+impl Step {
+    fn now(reply: impl Into<Reply>) -> Self {
+        Self::Reply { reply: reply.into(), after: Lsn(0) }
+    }
+}
+
+/// See the module's text.
+pub struct Session {
+    service: Arc<Service>,
+    account: Option<Account>,
+    /// The client's own state.
+    pub client: Client,
+    outbox: Option<Arc<dyn Outbox>>,
+}
+
+impl Session {
+    /// A connection that has not authenticated yet.
+    pub fn connection(service: &Arc<Service>, client: Client, outbox: Arc<dyn Outbox>) -> Self {
+        Self { service: Arc::clone(service), account: None, client, outbox: Some(outbox) }
+    }
+
+    /// One HTTP request, already authenticated. With an outbox it can subscribe.
+    pub fn request(service: &Arc<Service>, account: Account, outbox: Option<Arc<dyn Outbox>>) -> Self {
+        let mut client = Client::new(service.next_client(), Door::Rest, account.grant);
+        client.address = "0.0.0.0:0".to_owned();
+        let mut session = Self { service: Arc::clone(service), account: None, client, outbox };
+        session.enter(account);
+        session
+    }
+
+    /// Gives the session a database.
+    pub fn enter(&mut self, account: Account) {
+        self.exit();
+        self.client.grant = account.grant;
+        if let Some(outbox) = &self.outbox {
+            account.database.join(&self.client, Arc::clone(outbox));
+        }
+        self.account = Some(account);
+    }
+
+    /// Whether it has a database.
+    pub const fn is_authenticated(&self) -> bool {
+        self.account.is_some()
+    }
+
+    /// Lets go of the database and everything held there.
+    fn exit(&mut self) {
+        let Some(account) = self.account.take() else { return };
+        if self.outbox.is_some() || !self.client.watching.is_empty() {
+            account.database.leave(&self.client);
+        }
+        self.client.channels.clear();
+        self.client.patterns.clear();
+        self.client.watching.clear();
+        self.client.transaction = None;
+    }
+
+    /// Handles one command.
+    pub fn command(&mut self, args: Args<'_>, moment: Moment, leash: &dyn Watchdog) -> Step {
+        self.client.active_ms = moment.now_ms();
+        let checked = find(args).and_then(|found| self.check(&found).map(|()| found));
+        let found = match checked {
+            Ok(found) => found,
+            Err(error) => {
+                if let Some(transaction) = &mut self.client.transaction {
+                    transaction.broken = true;
+                }
+                return Step::now(error);
+            }
+        };
+        if self.client.transaction.is_some() && !found.command.is_not_queued() {
+            return self.queue(&found, args);
+        }
+        match found.command.run {
+            Run::Session(special) => self.special(special, args, moment, leash),
+            Run::Handler(_) | Run::Container => self.run(&found, args, moment, leash),
+        }
+    }
+
+    /// Whether a command may run here and now.
+    fn check(&self, found: &Found) -> Result<(), CommandError> {
+        let Found { command, container } = *found;
+        let name = || command.full_name(container);
+        if self.account.is_none() && !command.is_no_auth() {
+            return Err(CommandError::NoAuth);
+        }
+        if self.client.door == Door::Rest && (command.is_no_rest() || command.may_block()) {
+            return Err(CommandError::NotOverRest(name()));
+        }
+        if !command.permits(self.client.grant) {
+            return Err(CommandError::NoPermission(name()));
+        }
+        if self.client.is_subscriber_only() && !command.is_while_subscribed() {
+            return Err(CommandError::from(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                name()
+            )));
+        }
+        if self.client.transaction.is_some() && command.is_no_multi() && !command.is_not_queued() {
+            return Err(CommandError::text("ERR Command not allowed inside a transaction"));
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, found: &Found, args: Args<'_>) -> Step {
+        let limit = dormouse_engine::Limits::default().transaction_bytes_max;
+        let Some(transaction) = &mut self.client.transaction else { return Step::now(Reply::status("QUEUED")) };
+        transaction.bytes += args.iter().map(|arg| arg.len() + 32).sum::<usize>();
+        if transaction.bytes > limit {
+            transaction.broken = true;
+            transaction.queue.clear();
+            return Step::now(CommandError::RequestTooLarge);
+        }
+        let args = args.iter().map(|arg| Blob::from(*arg)).collect();
+        transaction.queue.push(Queued { command: found.command, args });
+        Step::now(Reply::status("QUEUED"))
+    }
+
+    fn run(&mut self, found: &Found, args: Args<'_>, moment: Moment, leash: &dyn Watchdog) -> Step {
+        let Some(account) = &self.account else {
+            // Before AUTH only commands about the connection itself get here, and they need no keys.
+            return self.run_detached(found, args, moment);
+        };
+        let database = Arc::clone(&account.database);
+        let ran = database.run(&mut self.client, Work::One(found.command, args), moment, leash);
+        let listed = matches!(found.command.group, Group::Connection | Group::PubSub | Group::Transactions);
+        if listed && self.outbox.is_some() && !matches!(ran, Ran::Busy) {
+            database.refresh(&self.client);
+        }
+        Self::step(ran)
+    }
+
+    /// `QUIT`, `RESET` and kin of a connection without a database.
+    fn run_detached(&mut self, found: &Found, args: Args<'_>, moment: Moment) -> Step {
+        let (mut space, mut hub) = (dormouse_engine::Keyspace::default(), dormouse_engine::Hub::default());
+        let parts = dormouse_engine::Parts {
+            space: &mut space,
+            source: &dormouse_engine::Nothing,
+            hub: &mut hub,
+            client: &mut self.client,
+            watchdog: &dormouse_engine::Patient,
+            moment,
+            seq: 1,
+        };
+        match dormouse_engine::Txn::begin(parts, false).run(found.command, args) {
+            Ok(reply) => Step::now(reply),
+            Err(dormouse_engine::Stop::Error(error)) => Step::now(error),
+            Err(_) => Step::now(CommandError::NoAuth),
+        }
+    }
+
+    fn step(ran: Ran) -> Step {
+        match ran {
+            Ran::Done { reply, after } => Step::Reply { reply, after },
+            Ran::Parked { ticket, timeout_ms } => Step::Parked { ticket, timeout_ms },
+            Ran::Busy => Step::Busy,
+            Ran::Long(job) => Step::Long(job),
+        }
+    }
+
+    /// Runs a long job, on a thread that may block. `limit` ends it when its time is up.
+    pub fn run_long(account: &Account, mut job: LongJob, moment: Moment, limit: &dyn Watchdog) -> (LongJob, Ran) {
+        let ran = account.database.run_long(&mut job, moment, limit);
+        (job, ran)
+    }
+
+    /// Takes the outcome of a long job back.
+    pub fn resume(&mut self, job: LongJob, ran: Ran) -> Step {
+        self.client = job.client;
+        Self::step(ran)
+    }
+
+    /// What the session talks to, for [`Self::run_long`] and to wait for the end of someone else's.
+    pub const fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// A parked command gives up: its reply for that case, or nothing if its answer is on the way.
+    pub fn unpark(&self, ticket: Ticket) -> Option<Reply> {
+        self.account.as_ref()?.database.unpark(ticket)
+    }
+
+    /// Runs several commands as one transaction, or none of them.
+    pub fn transaction<'a>(
+        &mut self,
+        commands: impl Iterator<Item = Args<'a>>,
+        moment: Moment,
+        leash: &dyn Watchdog,
+    ) -> Result<Step, CommandError> {
+        let mut queue = Vec::new();
+        for args in commands {
+            let found = find(args)?;
+            self.check(&found)?;
+            if found.command.is_not_queued() || found.command.is_no_multi() || matches!(found.command.run, Run::Session(_)) {
+                return Err(CommandError::from(format!(
+                    "ERR command '{}' is not allowed in a transaction over REST",
+                    found.command.full_name(found.container)
+                )));
+            }
+            queue.push(Queued { command: found.command, args: args.iter().map(|arg| Blob::from(*arg)).collect() });
+        }
+        let Some(account) = &self.account else { return Err(CommandError::NoAuth) };
+        let database = Arc::clone(&account.database);
+        let work = Work::All { queue: &queue, watching: false };
+        Ok(Self::step(database.run(&mut self.client, work, moment, leash)))
+    }
+
+    /// A busy database has kept a client waiting for too long.
+    pub fn busy(&mut self) -> Reply {
+        if let Some(transaction) = &mut self.client.transaction {
+            transaction.broken = true;
+        }
+        CommandError::Busy.into()
+    }
+
+    // --- commands about the session itself -------------------------------------------------------------------------
+
+    fn special(&mut self, special: Special, args: Args<'_>, moment: Moment, leash: &dyn Watchdog) -> Step {
+        match special {
+            Special::Auth => match self.authenticate(&args[1..]) {
+                Ok(()) => Step::now(Reply::OK),
+                Err(error) => Step::now(error),
+            },
+            Special::Hello => self.hello(args, moment).map_or_else(Step::now, Step::now),
+            Special::Exec => self.exec(moment, leash),
+            Special::ScriptKill => match &self.account {
+                Some(account) => Step::now(account.database.kill_script().map_or_else(Reply::from, |()| Reply::OK)),
+                None => Step::now(CommandError::NoAuth),
+            },
+            Special::Wait => self.wait(args),
+        }
+    }
+
+    /// `AUTH [user] password`: the password is a token, and the user its grant's.
+    fn authenticate(&mut self, args: Args<'_>) -> Result<(), CommandError> {
+        let (user, password) = match args {
+            [password] => (None, password),
+            [user, password] => (Some(user), password),
+            _ => return Err(CommandError::Syntax),
+        };
+        let account = self.service.authenticate(password).ok_or(CommandError::WrongPassword)?;
+        if user.is_some_and(|user| *user != account.grant.user().as_bytes()) {
+            return Err(CommandError::WrongPassword);
+        }
+        self.enter(account);
+        Ok(())
+    }
+
+    /// `HELLO [version [AUTH user password] [SETNAME name]]`.
+    fn hello(&mut self, args: Args<'_>, moment: Moment) -> Result<Reply, CommandError> {
+        let mut protocol = self.client.protocol;
+        if let Some(version) = args.get(1) {
+            protocol = match dormouse_proto::parse_integer(version) {
+                Some(2) => 2,
+                Some(3) => 3,
+                Some(_) => return Err(CommandError::text("NOPROTO unsupported protocol version")),
+                None => return Err(CommandError::text("ERR Protocol version is not an integer or out of range")),
+            };
+        }
+        let mut rest = args.get(2..).unwrap_or_default();
+        let (mut credentials, mut name) = (None, None);
+        while let [word, ..] = rest {
+            rest = match rest {
+                [_, _, _, after @ ..] if word.eq_ignore_ascii_case(b"AUTH") => {
+                    credentials = Some(&rest[1..3]);
+                    after
+                }
+                [_, given, after @ ..] if word.eq_ignore_ascii_case(b"SETNAME") => {
+                    name = Some(*given);
+                    after
+                }
+                _ => {
+                    let word = String::from_utf8_lossy(&word[..word.len().min(64)]).into_owned();
+                    return Err(CommandError::from(format!("ERR Syntax error in HELLO option '{word}'")));
+                }
+            };
+        }
+        if let Some(credentials) = credentials {
+            self.authenticate(credentials)?;
+        }
+        if self.account.is_none() {
+            return Err(CommandError::text(
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+                 <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
+                 same time",
+            ));
+        }
+        if let Some(name) = name {
+            let found = find(&[b"CLIENT", b"SETNAME", name])?;
+            if let Step::Reply { reply: Reply::Error(error), .. } =
+                self.run(&found, &[b"CLIENT", b"SETNAME", name], moment, &dormouse_engine::Patient)
+            {
+                return Err(error);
+            }
+        }
+        self.client.protocol = protocol;
+        if let Some(account) = &self.account {
+            account.database.refresh(&self.client);
+        }
+        let text = |text: &str| Reply::bulk(text);
+        Ok(Reply::Map(vec![
+            (text("server"), text("redis")),
+            (text("version"), text(dormouse_engine::REDIS_VERSION)),
+            (text("proto"), Reply::Integer(protocol.into())),
+            (text("id"), Reply::Integer(self.client.id.0 as i64)),
+            (text("mode"), text("standalone")),
+            (text("role"), text("master")),
+            (text("modules"), Reply::Array(Vec::new())),
+        ]))
+    }
+
+    fn exec(&mut self, moment: Moment, leash: &dyn Watchdog) -> Step {
+        let Some(Transaction { queue, broken, .. }) = self.client.transaction.take() else {
+            return Step::now(CommandError::text("ERR EXEC without MULTI"));
+        };
+        let Some(account) = &self.account else { return Step::now(CommandError::NoAuth) };
+        let database = Arc::clone(&account.database);
+        let step = if broken {
+            Step::now(CommandError::ExecAbort)
+        } else {
+            let work = Work::All { queue: &queue, watching: true };
+            let ran = database.run(&mut self.client, work, moment, leash);
+            if matches!(ran, Ran::Busy) {
+                // Nothing ran: the same EXEC will be tried again.
+                self.client.transaction = Some(Transaction { queue, ..Transaction::default() });
+                return Step::Busy;
+            }
+            Self::step(ran)
+        };
+        let watching = std::mem::take(&mut self.client.watching);
+        if !watching.is_empty() {
+            let id = self.client.id;
+            database.configure(|hub| hub.unwatch(id, watching.iter().map(|(key, _)| key)));
+        }
+        if let Step::Long(mut job) = step {
+            job.client.watching.clear();
+            return Step::Long(job);
+        }
+        step
+    }
+
+    /// `WAIT` and `WAITAOF`: every write before it is on disk, so the reply waits for the newest record of all. There are
+    /// no replicas.
+    fn wait(&self, args: Args<'_>) -> Step {
+        for arg in &args[1..] {
+            if dormouse_proto::parse_integer(arg).is_none() {
+                return Step::now(CommandError::NotAnInteger);
+            }
+        }
+        let reply = if args[0].eq_ignore_ascii_case(b"WAITAOF") {
+            Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)])
+        } else {
+            Reply::Integer(0)
+        };
+        Step::Reply { reply, after: self.service.log().last() }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.exit();
+    }
+}
