@@ -43,6 +43,8 @@ struct State {
     operations: u64,
     fail_at: Option<(u64, Fault)>,
     failed: bool,
+    reads: u64,
+    fail_read_at: Option<u64>,
 }
 
 /// What a name stands for from now on.
@@ -64,6 +66,16 @@ impl FaultyDisk {
     /// The operation with this number (from 1), and every one after it, fails.
     pub fn fail_at(&self, operation: u64, fault: Fault) {
         self.state.lock().fail_at = Some((operation, fault));
+    }
+
+    /// How many reads there have been so far.
+    pub fn reads(&self) -> u64 {
+        self.state.lock().reads
+    }
+
+    /// The read with this number (from 1) fails, once.
+    pub fn fail_read_at(&self, read: u64) {
+        self.state.lock().fail_read_at = Some(read);
     }
 
     /// The disk after a loss of power now. The seed decides what became of everything not synced.
@@ -270,7 +282,11 @@ impl DiskFile for FaultyFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.disk.state.lock();
+        let mut state = self.disk.state.lock();
+        state.reads += 1;
+        if state.fail_read_at == Some(state.reads) {
+            return Err(injected());
+        }
         let bytes = &state.files[self.id].bytes;
         let rest = bytes.get(offset as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());

@@ -12,14 +12,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
+
 use super::format::{BATCH_HEADER_BYTES, BATCHES_AT, BatchHeader};
 use super::recovery::End;
 use super::segments::{Active, half_full};
-use super::{Gathered, Shared};
+use super::{Gathered, Pending, Shared};
 use crate::{Error, Lsn, Result};
 
 /// A buffer that one huge record stretched is given back rather than kept.
 const KEPT_BUFFER_BYTES_MAX: usize = 1 << 20;
+
+/// How long a batch may wait for those who were in the one before: about a fifth of a sync.
+const GATHER_MAX: Duration = Duration::from_micros(30);
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -34,6 +39,8 @@ pub(super) struct Writer {
     synced: Lsn,
     /// When the oldest batch that wants the timed sync was written.
     unsynced_since: Option<Instant>,
+    /// How many records the batch before held.
+    company: u32,
     /// The buffer that is not being gathered into.
     idle_buffer: Vec<u8>,
 }
@@ -56,6 +63,7 @@ impl Writer {
             written: last,
             synced: last,
             unsynced_since: None,
+            company: 0,
             idle_buffer: Vec::new(),
         }
     }
@@ -88,6 +96,7 @@ impl Writer {
                 return Work::Sync;
             }
             if pending.gathered.count > 0 {
+                self.gather(&mut pending);
                 let empty = Gathered::new(mem::take(&mut self.idle_buffer), pending.last.next());
                 let batch = mem::replace(&mut pending.gathered, empty);
                 if pending.waiting > 0 {
@@ -112,6 +121,18 @@ impl Writer {
         }
     }
 
+    /// Clients just acknowledged tend to come back together. Writing for the first of them would make the others wait for
+    /// that write and then for their own, so let them catch up, for a moment that is short beside a sync.
+    fn gather(&self, pending: &mut MutexGuard<'_, Pending>) {
+        if self.company < 2 || !pending.gathered.sync || pending.closing {
+            return;
+        }
+        let deadline = Instant::now() + GATHER_MAX;
+        while pending.gathered.count < self.company && Instant::now() < deadline {
+            MutexGuard::unlocked(pending, std::thread::yield_now);
+        }
+    }
+
     fn write(&mut self, mut batch: Gathered, sync: bool) -> Result<()> {
         let last = batch.last();
         self.make_room(batch.first, batch.bytes.len())?;
@@ -128,6 +149,7 @@ impl Writer {
         self.offset += batch.bytes.len() as u64;
         self.previous = checksum;
         self.written = last;
+        self.company = batch.count;
         if sync {
             self.now_synced();
         } else if batch.timed {

@@ -143,6 +143,29 @@ fn bad_segment_header_is_corruption_even_at_the_end() {
 }
 
 #[test]
+fn failed_read_stops_the_opening_and_costs_nothing() {
+    let whole = log_of(30, 900, Durability::Always);
+    drop(open(&whole.process_killed(), Lsn(0)).unwrap());
+    for read in 1.. {
+        let disk = whole.process_killed();
+        disk.fail_read_at(read);
+        let before = disk.operations();
+        match open(&disk, Lsn(0)) {
+            Ok((_, records)) => {
+                assert!(disk.reads() < read, "every read counts");
+                assert_eq!(records.len(), 30);
+                return;
+            }
+            Err(error) => {
+                assert!(matches!(error, Error::Io { .. }), "read {read}: {error}");
+                assert_eq!(disk.operations(), before, "read {read}: nothing was changed");
+                assert_eq!(open(&disk, Lsn(0)).unwrap().1.len(), 30);
+            }
+        }
+    }
+}
+
+#[test]
 fn payload_that_looks_like_a_batch_is_not_one() {
     // A client stores the bytes of a real batch, then the record that holds them is torn.
     let disk = log_of(3, 100, Durability::Always);

@@ -6,4 +6,5 @@ mod lock;
 mod log_behaviour;
 mod log_crash;
 mod log_recovery;
+mod process_killed;
 mod support;
