@@ -1,4 +1,220 @@
-//! pubsub
-use crate::command::Command;
-/// Rows.
-pub(crate) const ROWS: &[Command] = &[];
+//! Publish and subscribe: messages to whoever listens now, kept for nobody.
+//!
+//! A subscription is held twice: in the client, which counts its own, and in the hub, which knows whom a message is for.
+//! Messages leave when the work at hand is done, so nobody hears of a transaction that was taken back. Delivery belongs to
+//! the layers above. Several names in one command are answered by several replies, one after the other.
+
+#![expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
+
+use dormouse_proto::{Args, Blob, CommandError, Reply};
+
+use crate::command::{Command, Group, Handler, command, container};
+use crate::glob;
+use crate::txn::{Outcome, Txn};
+
+/// Most channels and patterns one client may listen to.
+const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+#[rustfmt::skip]
+pub(crate) const ROWS: &[Command] = &[
+    listening("SUBSCRIBE",    -2, subscribe)   .doc("2.0.0", "Listens to channels."),
+    listening("UNSUBSCRIBE",  -1, unsubscribe) .doc("2.0.0", "Stops listening to channels, or to all of them."),
+    listening("PSUBSCRIBE",   -2, psubscribe)  .doc("2.0.0", "Listens to all channels whose name matches a pattern."),
+    listening("PUNSUBSCRIBE", -1, punsubscribe).doc("2.0.0", "Stops listening to patterns, or to all of them."),
+    pubsub("PUBLISH",          3, publish).fast().doc("2.0.0", "Sends a message to a channel; counts who gets it."),
+    container("PUBSUB", PUBSUB).group(Group::PubSub).doc("2.8.0", "Commands about channels and patterns."),
+];
+
+#[rustfmt::skip]
+const PUBSUB: &[Command] = &[
+    pubsub("CHANNELS", -2, channels).doc("2.8.0", "Channels somebody listens to, those matching a pattern if one is given."),
+    pubsub("NUMSUB",   -2, numsub)  .doc("2.8.0", "How many listen to each channel by name."),
+    pubsub("NUMPAT",    2, numpat)  .doc("2.8.0", "How many distinct patterns are listened to."),
+];
+
+const fn pubsub(name: &'static str, arity: i8, handler: Handler) -> Command {
+    command(name, arity, handler).group(Group::PubSub)
+}
+
+const fn listening(name: &'static str, arity: i8, handler: Handler) -> Command {
+    pubsub(name, arity, handler).no_script().no_rest().while_subscribed().for_all()
+}
+
+/// What a subscription names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Channel,
+    Pattern,
+}
+
+fn subscribe(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    listen(txn, &args[1..], Sort::Channel)
+}
+
+fn unsubscribe(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    Ok(unlisten(txn, &args[1..], Sort::Channel))
+}
+
+fn psubscribe(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    listen(txn, &args[1..], Sort::Pattern)
+}
+
+fn punsubscribe(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    Ok(unlisten(txn, &args[1..], Sort::Pattern))
+}
+
+fn listen(txn: &mut Txn<'_>, names: Args<'_>, sort: Sort) -> Outcome {
+    if txn.client().subscriptions() + names.len() > SUBSCRIPTIONS_MAX {
+        return Err(CommandError::text("ERR max number of subscriptions exceeded").into());
+    }
+    let id = txn.client().id;
+    let mut replies = Vec::with_capacity(names.len());
+    for &name in names {
+        let name = Blob::from(name);
+        let kind = match sort {
+            Sort::Channel => {
+                txn.client().channels.insert(name.clone());
+                txn.hub().subscribe(id, &name);
+                "subscribe"
+            }
+            Sort::Pattern => {
+                txn.client().patterns.insert(name.clone());
+                txn.hub().subscribe_pattern(id, &name);
+                "psubscribe"
+            }
+        };
+        replies.push(confirm(txn, kind, Reply::Bulk(name)));
+    }
+    Ok(Reply::Many(replies))
+}
+
+/// Without names, all of the sort end; if there were none, one reply without a name says so.
+fn unlisten(txn: &mut Txn<'_>, names: Args<'_>, sort: Sort) -> Reply {
+    let client = txn.client();
+    let id = client.id;
+    let held = match sort {
+        Sort::Channel => &client.channels,
+        Sort::Pattern => &client.patterns,
+    };
+    let names: Vec<Blob> =
+        if names.is_empty() { held.iter().cloned().collect() } else { names.iter().map(|&name| name.into()).collect() };
+    let kind = match sort {
+        Sort::Channel => "unsubscribe",
+        Sort::Pattern => "punsubscribe",
+    };
+    if names.is_empty() {
+        return confirm(txn, kind, Reply::Null);
+    }
+    let mut replies = Vec::with_capacity(names.len());
+    for name in names {
+        match sort {
+            Sort::Channel => {
+                txn.client().channels.remove(&name);
+                txn.hub().unsubscribe(id, &name);
+            }
+            Sort::Pattern => {
+                txn.client().patterns.remove(&name);
+                txn.hub().unsubscribe_pattern(id, &name);
+            }
+        }
+        replies.push(confirm(txn, kind, Reply::Bulk(name)));
+    }
+    Reply::Many(replies)
+}
+
+/// The message that confirms one change, with how many subscriptions the client now holds.
+fn confirm(txn: &mut Txn<'_>, kind: &'static str, name: Reply) -> Reply {
+    Reply::Push(vec![Reply::bulk(kind), name, Reply::count(txn.client().subscriptions())])
+}
+
+/// Ends every subscription of the client, without a word.
+pub(crate) fn forget(txn: &mut Txn<'_>) {
+    for sort in [Sort::Channel, Sort::Pattern] {
+        unlisten(txn, &[], sort);
+    }
+}
+
+fn publish(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    Ok(Reply::count(txn.publish(args[1], args[2])))
+}
+
+fn channels(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let pattern: &[u8] = match args {
+        [_, _] => b"*",
+        [_, _, pattern] => pattern,
+        _ => {
+            let error = "ERR unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP.";
+            return Err(CommandError::text(error).into());
+        }
+    };
+    let matching = txn.hub().channels().map(|(name, _)| name).filter(|name| glob::matches(pattern, name));
+    let mut names: Vec<Blob> = matching.cloned().collect();
+    // The hub's own order depends on how it came to be; replies must not.
+    names.sort();
+    Ok(Reply::bulks(names))
+}
+
+fn numsub(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let hub = txn.hub();
+    let counts = args[2..].iter().flat_map(|name| [Reply::bulk(name), Reply::count(hub.listeners(name))]);
+    Ok(Reply::Array(counts.collect()))
+}
+
+fn numpat(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
+    Ok(Reply::count(txn.hub().patterns()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ClientId;
+    use crate::testing::Bench;
+
+    fn push(kind: &str, name: Option<&str>, count: i64) -> Reply {
+        let name = name.map_or(Reply::Null, Reply::bulk);
+        Reply::Push(vec![Reply::bulk(kind), name, Reply::Integer(count)])
+    }
+
+    #[test]
+    fn each_subscription_is_confirmed_with_the_count() {
+        let mut bench = Bench::new();
+        let many = Reply::Many;
+        assert_eq!(bench.run("UNSUBSCRIBE"), push("unsubscribe", None, 0));
+        let two = many(vec![push("subscribe", Some("a"), 1), push("subscribe", Some("b"), 2)]);
+        assert_eq!(bench.run("SUBSCRIBE a b"), two);
+        assert_eq!(bench.run("SUBSCRIBE a"), many(vec![push("subscribe", Some("a"), 2)]));
+        assert_eq!(bench.run("PSUBSCRIBE p*"), many(vec![push("psubscribe", Some("p*"), 3)]));
+        assert_eq!(bench.run("UNSUBSCRIBE nope"), many(vec![push("unsubscribe", Some("nope"), 3)]));
+        assert_eq!(bench.run("PUNSUBSCRIBE"), many(vec![push("punsubscribe", Some("p*"), 2)]));
+        let two = many(vec![push("unsubscribe", Some("a"), 1), push("unsubscribe", Some("b"), 0)]);
+        assert_eq!(bench.run("UNSUBSCRIBE"), two);
+        assert_eq!(bench.run("PUBSUB CHANNELS"), Reply::Array(Vec::new()));
+    }
+
+    #[test]
+    fn a_message_counts_channels_and_patterns() {
+        let mut bench = Bench::new();
+        bench.run("SUBSCRIBE news");
+        bench.run("PSUBSCRIBE n*");
+        bench.hub.subscribe(ClientId(9), &Blob::from("news".as_bytes()));
+        assert_eq!(bench.run("PUBLISH news hi"), Reply::Integer(3));
+        assert_eq!(bench.run("PUBLISH nobody hi"), Reply::Integer(1));
+        assert_eq!(bench.run("PUBLISH else hi"), Reply::Integer(0));
+        assert_eq!(bench.published.len(), 2);
+        assert_eq!(
+            bench.run("PUBSUB NUMSUB news x"),
+            Reply::Array(vec![Reply::bulk("news"), Reply::Integer(2), Reply::bulk("x"), Reply::Integer(0)])
+        );
+        assert_eq!(bench.run("PUBSUB NUMPAT"), Reply::Integer(1));
+        assert_eq!(bench.run("PUBSUB CHANNELS n?ws"), Reply::bulks([Blob::from("news".as_bytes())]));
+    }
+
+    #[test]
+    fn subscriptions_are_bounded() {
+        let mut bench = Bench::new();
+        let names: Vec<String> = (0..SUBSCRIPTIONS_MAX).map(|n| n.to_string()).collect();
+        assert!(matches!(bench.run(&format!("SUBSCRIBE {}", names.join(" "))), Reply::Many(_)));
+        assert_eq!(bench.error("PSUBSCRIBE x"), "ERR max number of subscriptions exceeded");
+        assert_eq!(bench.hub.patterns(), 0);
+    }
+}
