@@ -33,6 +33,9 @@ use crate::{Durability, Error, Lsn, Result};
 /// [`Log::trim`] knows the size of what it cuts off to this many bytes.
 const TAIL_MARK_BYTES: u64 = 64 << 10;
 
+/// The most that [`LogOptions`] may ask to hold in one batch, whose length has 32 bits on disk.
+const BATCH_BYTES_MAX: usize = 2 << 30;
+
 /// How to open a log.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -193,10 +196,12 @@ impl Log {
     /// no file has been changed.
     pub fn open(
         dir: &Path,
-        options: LogOptions,
+        mut options: LogOptions,
         after: Lsn,
         mut replay: impl FnMut(Lsn, &[u8]) -> Result<()>,
     ) -> Result<Self> {
+        options.record_bytes_max = options.record_bytes_max.min(BATCH_BYTES_MAX);
+        options.pending_bytes_max = options.pending_bytes_max.min(BATCH_BYTES_MAX);
         let disk = Arc::clone(&options.disk);
         disk.create_dir(dir).map_err(|error| Error::io(format!("creating {}", dir.display()), error))?;
         let listing = segments::list(&*disk, dir)?;

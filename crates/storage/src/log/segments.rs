@@ -64,6 +64,8 @@ pub(super) struct Segments {
 struct State {
     live: VecDeque<Segment>,
     spares: Vec<PathBuf>,
+    /// Making one ready failed: not tried again before the next segment is begun.
+    making_failed: bool,
     /// Numbers the spares; it only has to differ.
     spare_next: u64,
 }
@@ -121,7 +123,9 @@ impl Segments {
         let active = self
             .begin_file(spare.as_deref(), &path, header)
             .map_err(|error| Error::io(format!("beginning log segment {}", path.display()), error))?;
-        self.state.lock().live.push_back(Segment { sequence, first });
+        let mut state = self.state.lock();
+        state.live.push_back(Segment { sequence, first });
+        state.making_failed = false;
         Ok(active)
     }
 
@@ -156,7 +160,7 @@ impl Segments {
         }
         let number = {
             let mut state = self.state.lock();
-            if !state.spares.is_empty() {
+            if !state.spares.is_empty() || state.making_failed {
                 return;
             }
             state.spare_next += 1;
@@ -164,8 +168,12 @@ impl Segments {
         };
         let segments = Arc::clone(self);
         let spawned = std::thread::Builder::new().name("log-prepare".into()).spawn(move || {
-            if let Err(error) = segments.fill(number) {
+            let making = segments.dir.join(format!("{number}.making"));
+            if let Err(error) = segments.fill(&making) {
                 tracing::warn!(%error, "could not make a log segment ready; writing goes on without");
+                segments.state.lock().making_failed = true;
+                // A full disk should not be filled by the attempt. What cannot be removed now is at the next opening.
+                let _ = segments.disk.remove(&making);
             }
         });
         match spawned {
@@ -176,9 +184,8 @@ impl Segments {
         }
     }
 
-    fn fill(&self, number: u64) -> std::io::Result<()> {
-        let making = self.dir.join(format!("{number}.making"));
-        let file = self.disk.create(&making)?;
+    fn fill(&self, making: &Path) -> std::io::Result<()> {
+        let file = self.disk.create(making)?;
         let zeros = vec![0; FILL_BYTES.min(self.segment_bytes as usize)];
         let mut offset = 0;
         while offset < self.segment_bytes {
@@ -189,7 +196,7 @@ impl Segments {
         // Length included.
         file.sync()?;
         let spare = making.with_extension("spare");
-        self.disk.rename(&making, &spare)?;
+        self.disk.rename(making, &spare)?;
         self.state.lock().spares.push(spare);
         Ok(())
     }

@@ -44,6 +44,7 @@ macro_rules! store_contract {
             position_moves_without_changes_but_never_back,
             large_values_come_back,
             many_batches_agree_with_a_map,
+            readers_see_whole_batches,
         });
     };
     (@each $open:expr, { $($test:ident,)+ }) => {
@@ -246,6 +247,43 @@ pub fn many_batches_agree_with_a_map(store: &dyn Store) {
         let expected = map.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes()));
         assert!(entries.iter().map(|(key, value)| (&key[..], &value[..])).eq(expected), "after batch {upto}");
     }
+}
+
+pub fn readers_see_whole_batches(store: &dyn Store) {
+    const KEYS: u64 = 300;
+    let value = |round: u64, index: u64| {
+        let bytes = if index.is_multiple_of(7) { 3000 } else { 10 };
+        [&round.to_be_bytes()[..], &vec![index as u8; bytes]].concat()
+    };
+    let write = |round: u64| {
+        apply(store, round, |batch| {
+            batch.delete_range("key", "kez");
+            (0..KEYS).for_each(|index| batch.put(format!("key {index:03}"), value(round, index)));
+        });
+    };
+    let read = || {
+        let entries = store.scan(b"key", b"kez", usize::MAX).unwrap();
+        let round = u64::from_be_bytes(entries[0].1[..8].try_into().unwrap());
+        let expected = (0..KEYS).map(|index| value(round, index));
+        assert!(entries.iter().map(|(_, value)| value).eq(expected.map(Bytes::from).collect::<Vec<_>>().iter()));
+        let found = store.get(b"key 007").unwrap().unwrap();
+        assert!(found[..8] >= round.to_be_bytes()[..], "no reader goes back");
+    };
+    write(1);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    read();
+                }
+            });
+        }
+        (2..60).for_each(write);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    read();
+    assert_eq!(store.applied(), Lsn(59));
 }
 
 /// Part of a store's life between two openings.

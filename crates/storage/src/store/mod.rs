@@ -36,7 +36,8 @@ pub trait Store: Send + Sync {
     /// The value of one key. It shares no memory with the store, so it may be kept.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
 
-    /// The first `limit` entries with `from <= key < until`, in ascending order. They may be slices of larger
+    /// The first `limit` entries with `from <= key < until`, in ascending order, all of
+    /// one moment: of a batch applied meanwhile it shows everything or nothing. They may be slices of larger
     /// buffers: to keep one for long, copy it.
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>>;
 

@@ -203,6 +203,22 @@ fn trim_reuses_covered_segments_and_resets_the_tail() {
 }
 
 #[test]
+fn segment_made_ready_in_the_background_is_used() {
+    let disk = FaultyDisk::default();
+    let (log, _) = open(&disk, Lsn(0)).unwrap();
+    for index in 0..3 {
+        log.wait_durable(log.append(Durability::Always, &record(index, 900)).unwrap()).unwrap();
+    }
+    wait_for(|| files(&disk, &dir(), "spare").len() == 1);
+    for index in 3..6 {
+        log.wait_durable(log.append(Durability::Always, &record(index, 900)).unwrap()).unwrap();
+    }
+    assert_eq!(segments(&disk).len(), 2);
+    drop(log);
+    assert_eq!(read_all(&disk).unwrap().0.len(), 6);
+}
+
+#[test]
 fn tail_counts_only_what_a_trim_left() {
     let (log, _) = open(&FaultyDisk::default(), Lsn(0)).unwrap();
     for index in 1..=300 {
