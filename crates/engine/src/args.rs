@@ -35,6 +35,17 @@ pub(crate) fn positive(arg: &[u8], error: &'static str) -> Result<usize, Command
     }
 }
 
+/// How long a blocking command waits, from seconds to milliseconds; `None`, written 0, is for ever.
+pub(crate) fn timeout_ms(arg: &[u8]) -> Result<Option<u64>, CommandError> {
+    let seconds = parse_double(arg).ok_or(CommandError::text("ERR timeout is not a float or out of range"))?;
+    let millis = (seconds * 1_000.0).ceil();
+    // Redis calls what overflows its 64 bits negative, too.
+    if millis < 0.0 || millis >= i64::MAX as f64 {
+        return Err(CommandError::text("ERR timeout is negative"));
+    }
+    Ok((millis > 0.0).then_some(millis as u64))
+}
+
 /// The keys after a count at `at`: `numkeys key [key …]`. Returns them and what follows.
 pub(crate) fn counted_keys<'a>(args: Args<'a>, at: usize) -> Result<(Args<'a>, Args<'a>), CommandError> {
     let count = integer(args[at])?;
