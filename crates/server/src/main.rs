@@ -1,1 +1,159 @@
-fn main() {}
+//! Dormouse, the server: sockets, the clock, configuration, and nothing that Redis would recognise as its own.
+//!
+//! `main` opens the data directory, starts a worker per core and a housekeeper, prints how to connect, and waits for a
+//! signal. Then workers drain, a last checkpoint is written, and the process ends with 0.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+mod clock;
+mod config;
+mod durable;
+mod housekeeping;
+mod http;
+mod mailbox;
+mod perform;
+mod resp;
+mod welcome;
+mod worker;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use dormouse_database::{Options, Service};
+use dormouse_engine::{Facts, Limits};
+use dormouse_storage::Durability;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Cli, Config, Listen};
+use crate::housekeeping::Housekeeper;
+use crate::perform::Shared;
+use crate::worker::{Listeners, bind, is_taken};
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("DORMOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match Cli::parse().config().and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let http = Doors::open(config.http, workers).context("REST cannot listen")?;
+    let resp = config.resp.map(|listen| Doors::open(listen, workers)).transpose().context("RESP cannot listen")?;
+    let fresh = !config.data.exists();
+    welcome::make_private(&config.data)?;
+    let service = Arc::new(Service::open(&options(&config, resp.as_ref()), clock::moment())?);
+    welcome::keep_credentials(&config.data, &http, resp.as_ref(), service.default_credentials())?;
+    let shared = Arc::new(Shared {
+        service: Arc::clone(&service),
+        resp_open: config.resp_open,
+        connections: AtomicUsize::new(0),
+    });
+    let (stop, stopping) = watch::channel(false);
+    let housekeeper = Housekeeper::start(&service)?;
+    let (http_address, resp_address) = (http.address, resp.as_ref().map(|doors| doors.address));
+    let mut resp_sockets = resp.map(|doors| doors.sockets.into_iter());
+    let mut threads = Vec::new();
+    for (at, http) in http.sockets.into_iter().enumerate() {
+        let resp = resp_sockets.as_mut().and_then(Iterator::next);
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        let name = format!("worker-{at}");
+        let run = move || worker::run(shared, Listeners { http, resp }, stopping);
+        threads.push(std::thread::Builder::new().name(name).spawn(run)?);
+    }
+    welcome::print(&config, fresh, http_address, resp_address, service.default_credentials());
+    wait_for_signal()?;
+    tracing::info!("stopping: finishing what is under way");
+    stop.send_replace(true);
+    for thread in threads {
+        match thread.join() {
+            Ok(ended) => ended?,
+            Err(_) => bail!("a worker had failed"),
+        }
+    }
+    housekeeper.stop();
+    service.close().context("the last checkpoint failed; the log still has everything")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The listeners of one door, one for each worker.
+pub(crate) struct Doors {
+    pub(crate) address: std::net::SocketAddr,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+impl Doors {
+    fn open(listen: Listen, workers: usize) -> anyhow::Result<Self> {
+        let mut address = listen.address;
+        if is_taken(address) {
+            if listen.chosen {
+                bail!("{address} is taken by another process");
+            }
+            tracing::warn!("{address} is taken by another process: taking a free port instead");
+            address.set_port(0);
+        }
+        let first = bind(address).with_context(|| address.to_string())?;
+        let address = first.local_addr()?;
+        let mut sockets = vec![first];
+        while sockets.len() < workers {
+            sockets.push(bind(address).with_context(|| address.to_string())?);
+        }
+        Ok(Self { address, sockets })
+    }
+}
+
+fn options(config: &Config, resp: Option<&Doors>) -> Options {
+    let mut run_id = [0; 20];
+    clock::entropy(&mut run_id);
+    Options {
+        dir: config.data.clone(),
+        durability: config.durability,
+        memory_bytes_max: config.memory_bytes_max,
+        entropy: clock::entropy,
+        token: config.token.clone(),
+        read_only_token: config.read_only_token.clone(),
+        limits: Limits::default(),
+        facts: Facts {
+            version: env!("CARGO_PKG_VERSION"),
+            process_id: std::process::id(),
+            tcp_port: resp.map_or(0, |doors| doors.address.port()),
+            run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            started_ms: clock::moment().now_ms(),
+            memory_bytes_max: config.memory_bytes_max,
+            durability: match config.durability {
+                Durability::Always => "always",
+                Durability::EverySec => "everysec",
+                Durability::None => "no",
+            },
+            ..Facts::default()
+        },
+    }
+}
+
+fn wait_for_signal() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}

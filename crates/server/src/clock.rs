@@ -1,0 +1,53 @@
+//! The wall clock and chance, which everything below is handed.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use dormouse_engine::{Moment, Random, Watchdog};
+
+/// Fills a buffer with bytes nobody can guess.
+///
+/// # Panics
+/// If the operating system has no randomness to give, without which no token would be safe.
+pub(crate) fn entropy(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system gives random bytes");
+}
+
+/// Now, with a fresh seed.
+pub(crate) fn moment() -> Moment {
+    thread_local! {
+        static SEEDS: RefCell<Random> = RefCell::new({
+            let mut seed = [0; 8];
+            entropy(&mut seed);
+            Random::new(u64::from_ne_bytes(seed))
+        });
+    }
+    let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+    Moment { now_us, seed: SEEDS.with_borrow_mut(Random::next_u64) }
+}
+
+/// Ends a script some time after it first asked. Costs nothing for commands that never ask.
+#[derive(Debug)]
+pub(crate) struct TimeLimit {
+    limit: Duration,
+    since: Cell<Option<Instant>>,
+}
+
+impl TimeLimit {
+    pub(crate) const fn new(limit: Duration) -> Self {
+        Self { limit, since: Cell::new(None) }
+    }
+}
+
+impl Watchdog for TimeLimit {
+    fn expired(&self) -> bool {
+        let now = Instant::now();
+        match self.since.get() {
+            Some(since) => now.duration_since(since) >= self.limit,
+            None => {
+                self.since.set(Some(now));
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What an operator may choose: flags, then environment, then a TOML file, then defaults.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+use bytesize::ByteSize;
+use clap::{Args, Parser, Subcommand};
+use dormouse_storage::Durability;
+use serde::Deserialize;
+
+/// Where REST listens unless told otherwise.
+const HTTP_DEFAULT: &str = "127.0.0.1:8079";
+/// Where RESP listens unless told otherwise.
+const RESP_DEFAULT: &str = "127.0.0.1:6379";
+/// Where data lives unless told otherwise.
+const DATA_DEFAULT: &str = "./dormouse-data";
+/// Memory for data unless told otherwise.
+const MEMORY_DEFAULT: ByteSize = ByteSize::gib(1);
+
+/// A complete, durable Redis over HTTP and RESP that sleeps when you do.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (what happens without a command, too).
+    Serve(Box<Settings>),
+}
+
+const LONG_ABOUT: &str = "\
+A complete, durable Redis over HTTP and RESP that sleeps when you do.
+
+Unmodified @upstash/redis, @upstash/ratelimit and upstash-redis talk to it over HTTP; redis-cli, ioredis and every other \
+Redis client talk to it over TCP, on the same data. Every acknowledged write is on disk. Memory is a cache: data may be \
+larger than it.
+
+On the first start it makes a database with a token and a read-only token, keeps them in DATA/credentials.env, and prints \
+lines to paste into .env.local.";
+
+const EXAMPLES: &str = "\
+Examples:
+  dormouse                                    data in ./dormouse-data, REST on :8079, RESP on :6379, loopback only
+  dormouse --data /var/lib/dormouse --http 0.0.0.0:8079 --resp off
+  dormouse --token local-dev-token --http 127.0.0.1:0
+  redis-cli -u \"$(grep ^REDIS_URL dormouse-data/credentials.env | cut -d= -f2-)\" PING
+
+A TOML file given with --config has the same names as the flags:
+  data = \"/var/lib/dormouse\"
+  http = \"0.0.0.0:8079\"
+  memory = \"2GiB\"";
+
+/// Everything that can be set. Absent means "ask the next source".
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Directory that holds all data [default: ./dormouse-data]
+    ///
+    /// Made if it is missing, for this user only. One process at a time may use it.
+    #[arg(long, value_name = "DIR", env = "DORMOUSE_DATA")]
+    data: Option<PathBuf>,
+
+    /// Where REST listens [default: 127.0.0.1:8079]
+    ///
+    /// Port 0 takes a free one and prints it.
+    #[arg(long, value_name = "ADDR:PORT", env = "DORMOUSE_HTTP")]
+    http: Option<String>,
+
+    /// Where RESP (the Redis protocol) listens, or "off" [default: 127.0.0.1:6379]
+    ///
+    /// If the default port is taken, a free one is used instead and printed; a port given here must be free. Port 0 takes
+    /// a free one and prints it.
+    #[arg(long, value_name = "ADDR:PORT", env = "DORMOUSE_RESP")]
+    resp: Option<String>,
+
+    /// Let RESP clients in without AUTH, for tools that cannot send one
+    ///
+    /// Refused unless RESP listens on a loopback address.
+    #[arg(long, env = "DORMOUSE_RESP_OPEN")]
+    #[serde(default)]
+    resp_open: bool,
+
+    /// Token of the default database, instead of a generated one
+    ///
+    /// At least 8 printable characters. It is also the password over RESP (user "default"). Kept for later starts. Prefer
+    /// the environment variable: other users can see flags.
+    #[arg(long, value_name = "TOKEN", env = "DORMOUSE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// Read-only token of the default database, instead of a generated one
+    ///
+    /// It may read, except commands that walk the whole keyspace (KEYS, SCAN). Over RESP the user is "default_ro".
+    #[arg(long, value_name = "TOKEN", env = "DORMOUSE_READ_ONLY_TOKEN", hide_env_values = true)]
+    read_only_token: Option<String>,
+
+    /// Memory for data, such as 256MiB or 4GB [default: 1GiB]
+    ///
+    /// Keys that were not used lately leave memory when it is reached; they stay on disk and come back when asked for.
+    #[arg(long, value_name = "SIZE", env = "DORMOUSE_MEMORY")]
+    memory: Option<ByteSize>,
+
+    /// What a write waits for: always, everysec or none [default: always]
+    ///
+    /// always: on disk before it is acknowledged; nothing acknowledged is lost, not even by a power cut.
+    /// everysec: on disk within a second; a power cut may lose that second, a crash of the process nothing.
+    /// none: on disk when the operating system likes; a power cut may lose more.
+    #[arg(long, value_name = "WHEN", env = "DORMOUSE_DURABILITY", verbatim_doc_comment)]
+    durability: Option<DurabilityName>,
+
+    /// TOML file with the same names as these flags
+    #[arg(long, value_name = "FILE", env = "DORMOUSE_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+}
+
+/// A durability by name.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub(crate) struct DurabilityName(pub(crate) Durability);
+
+impl FromStr for DurabilityName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(match text {
+            "always" => Durability::Always,
+            "everysec" => Durability::EverySec,
+            "none" => Durability::None,
+            other => return Err(format!("'{other}' is none of always, everysec, none")),
+        }))
+    }
+}
+
+impl TryFrom<String> for DurabilityName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// An address, and whether the operator chose it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    pub(crate) address: SocketAddr,
+    pub(crate) chosen: bool,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(out)
+    }
+}
+
+/// The decisions, complete and checked.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) http: Listen,
+    pub(crate) resp: Option<Listen>,
+    pub(crate) resp_open: bool,
+    pub(crate) token: Option<String>,
+    pub(crate) read_only_token: Option<String>,
+    pub(crate) memory_bytes_max: u64,
+    pub(crate) durability: Durability,
+}
+
+impl Cli {
+    /// Merges all sources.
+    pub(crate) fn config(self) -> anyhow::Result<Config> {
+        let mut settings = self.serve;
+        if let Some(Command::Serve(more)) = self.command {
+            settings = more.or(settings);
+        }
+        let file = match &settings.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))?
+            }
+            None => Settings::default(),
+        };
+        settings.or(file).check()
+    }
+}
+
+impl Settings {
+    /// What is absent here is taken from `other`.
+    fn or(self, other: Self) -> Self {
+        Self {
+            data: self.data.or(other.data),
+            http: self.http.or(other.http),
+            resp: self.resp.or(other.resp),
+            resp_open: self.resp_open || other.resp_open,
+            token: self.token.or(other.token),
+            read_only_token: self.read_only_token.or(other.read_only_token),
+            memory: self.memory.or(other.memory),
+            durability: self.durability.or(other.durability),
+            config: self.config.or(other.config),
+        }
+    }
+
+    fn check(self) -> anyhow::Result<Config> {
+        let resp = match self.resp.as_deref() {
+            Some("off") => None,
+            given => Some(listen("--resp", given, RESP_DEFAULT)?),
+        };
+        if self.resp_open && resp.is_some_and(|resp| !resp.address.ip().is_loopback()) {
+            bail!("--resp-open lets anybody in, so RESP must listen on a loopback address such as 127.0.0.1");
+        }
+        Ok(Config {
+            data: self.data.unwrap_or_else(|| DATA_DEFAULT.into()),
+            http: listen("--http", self.http.as_deref(), HTTP_DEFAULT)?,
+            resp,
+            resp_open: self.resp_open,
+            token: self.token,
+            read_only_token: self.read_only_token,
+            memory_bytes_max: self.memory.unwrap_or(MEMORY_DEFAULT).as_u64(),
+            durability: self.durability.map_or(Durability::Always, |name| name.0),
+        })
+    }
+}
+
+fn listen(flag: &str, given: Option<&str>, default: &str) -> anyhow::Result<Listen> {
+    use std::net::ToSocketAddrs;
+    let text = given.unwrap_or(default);
+    let resolved = text.to_socket_addrs().ok().and_then(|mut found| found.next());
+    let address = resolved.with_context(|| format!("{flag} {text}: not an address with a port, such as {default}"))?;
+    Ok(Listen { address, chosen: given.is_some() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[&str]) -> anyhow::Result<Config> {
+        Cli::try_parse_from([&["dormouse"], args].concat())?.config()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_strict_and_local() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.http.to_string(), HTTP_DEFAULT);
+        assert_eq!(config.resp.unwrap().to_string(), RESP_DEFAULT);
+        assert_eq!(config.durability, Durability::Always);
+        assert!(!config.resp.unwrap().chosen);
+    }
+
+    #[test]
+    fn serve_is_the_default_command() {
+        let config = config(&["serve", "--http", "127.0.0.1:0", "--resp", "off", "--memory", "256MiB"]).unwrap();
+        assert!(config.resp.is_none() && config.http.chosen);
+        assert_eq!(config.memory_bytes_max, 256 << 20);
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = std::env::temp_dir().join(format!("dormouse-config-{}.toml", std::process::id()));
+        std::fs::write(&file, "http = '127.0.0.1:1111'\ndurability = 'everysec'\n").unwrap();
+        let path = file.to_str().unwrap();
+        let from_file = config(&["--config", path]).unwrap();
+        assert_eq!(from_file.http.address.port(), 1111);
+        assert_eq!(from_file.durability, Durability::EverySec);
+        assert_eq!(config(&["--config", path, "--http", "127.0.0.1:2222"]).unwrap().http.address.port(), 2222);
+        std::fs::write(&file, "htp = 'x'").unwrap();
+        let error = format!("{:#}", config(&["--config", path]).err().unwrap());
+        assert!(error.contains("htp"), "{error}");
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn bad_settings_say_what_is_wrong() {
+        for (args, part) in [
+            (&["--resp", "0.0.0.0:6379", "--resp-open"][..], "loopback"),
+            (&["--http", "nonsense"], "not an address"),
+            (&["--durability", "sometimes"], "none of always"),
+            (&["--memory", "lots"], "memory"),
+        ] {
+            let error = format!("{:#}", config(args).err().unwrap());
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

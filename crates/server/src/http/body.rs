@@ -1,0 +1,117 @@
+//! Bodies: of requests, read whole within a limit; of responses, whole or as a stream of events.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dormouse_proto::CommandError;
+use http::StatusCode;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::Refusal;
+use super::stream::Events;
+
+/// How long a client may pause while it sends a body.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A response's body.
+pub(crate) enum Body {
+    /// All of it, once.
+    Full(Option<Bytes>),
+    /// Events, until somebody leaves.
+    Events(Box<Events>),
+}
+
+impl Body {
+    pub(super) const fn empty() -> Self {
+        Self::Full(None)
+    }
+
+    pub(super) fn full(bytes: Bytes) -> Self {
+        Self::Full(Some(bytes))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Events(events) => events.poll(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Full(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Events(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// Reads a whole request body, if it is not too large.
+pub(super) async fn read(mut incoming: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal(StatusCode::PAYLOAD_TOO_LARGE, CommandError::RequestTooLarge);
+    let announced = incoming.size_hint();
+    if announced.lower() > limit as u64 {
+        return Err(too_large());
+    }
+    if incoming.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let mut first = Bytes::new();
+    let mut all: Option<Vec<u8>> = None;
+    while let Some(chunk) = next_chunk(&mut incoming).await? {
+        // Most bodies come in one piece, which is used as it is.
+        if first.is_empty() && all.is_none() {
+            first = chunk;
+            continue;
+        }
+        let all = all.get_or_insert_with(|| {
+            let mut all = Vec::with_capacity((announced.lower() as usize).max(first.len() * 2));
+            all.extend_from_slice(&first);
+            all
+        });
+        if all.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        all.extend_from_slice(&chunk);
+    }
+    match all {
+        Some(all) => Ok(all.into()),
+        None if first.len() > limit => Err(too_large()),
+        None => Ok(first),
+    }
+}
+
+async fn next_chunk(incoming: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
+    loop {
+        let frame = timeout(BODY_PATIENCE, incoming.frame()).await.map_err(|_| {
+            Refusal(StatusCode::REQUEST_TIMEOUT, CommandError::text("ERR the request body did not arrive in time"))
+        })?;
+        match frame {
+            None => return Ok(None),
+            Some(Ok(frame)) => {
+                if let Ok(chunk) = frame.into_data()
+                    && !chunk.is_empty()
+                {
+                    return Ok(Some(chunk));
+                }
+            }
+            Some(Err(_)) => return Err(CommandError::text("ERR the request body could not be read").into()),
+        }
+    }
+}

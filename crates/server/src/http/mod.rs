@@ -1,0 +1,285 @@
+//! The REST door: Upstash's protocol over HTTP.
+//!
+//! A request is decoded (method, token, headers, form of the command), run through a session of its own, and its reply
+//! encoded once everything it shows is durable. No command is known by name; `/pipeline`, `/multi-exec` and the
+//! subscriptions are ways of delivering commands. Every answer, errors included, is JSON that the SDKs can parse.
+
+mod body;
+mod head;
+mod stream;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dormouse_database::{Account, Session, Step};
+use dormouse_proto::rest::{Encoding, Limits, encode_json, encode_json_list, parse_command, parse_path, parse_pipeline};
+use dormouse_proto::{Args, CommandError, Reply, resp};
+use dormouse_storage::Lsn;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use self::body::{Body, read};
+use self::head::{Format, Head, cors, preflight};
+use crate::clock::moment;
+use crate::perform::{leash, settle, when_durable};
+use crate::worker::Worker;
+
+/// Bytes of a request's body (the plan limit of the hosted service's smaller plans).
+const REQUEST_BYTES_MAX: usize = 10 << 20;
+/// Bytes of a request's line and headers.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// How long a client may take to send a request's head.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: SocketAddr) {
+    let mut stopping = worker.stopping.clone();
+    let service = service_fn(move |request| {
+        let worker = Rc::clone(&worker);
+        async move { Ok::<_, Infallible>(answer(&worker, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(HEAD_BYTES_MAX.max(REQUEST_BYTES_MAX / 8))
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopping.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection failed");
+    }
+}
+
+/// A request that cannot be run: status and error.
+struct Refusal(StatusCode, CommandError);
+
+impl From<CommandError> for Refusal {
+    fn from(error: CommandError) -> Self {
+        Self(StatusCode::BAD_REQUEST, error)
+    }
+}
+
+async fn answer(worker: &Rc<Worker>, request: Request<Incoming>) -> Response<Body> {
+    let origin = request.headers().contains_key(http::header::ORIGIN);
+    let mut response = if request.method() == Method::OPTIONS {
+        preflight(&request)
+    } else {
+        let head_only = request.method() == Method::HEAD;
+        let mut response = route(worker, request).await.unwrap_or_else(|Refusal(status, error)| refuse(status, error));
+        if head_only {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    };
+    if origin {
+        cors(&mut response);
+    }
+    response
+}
+
+fn refuse(status: StatusCode, error: CommandError) -> Response<Body> {
+    let mut out = Vec::new();
+    encode_json(&error.into(), Encoding::Text, &mut out);
+    let mut response = respond(status, "application/json", out);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, OPTIONS"));
+    }
+    response
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::full(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+async fn route(worker: &Rc<Worker>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST | Method::PUT) {
+        let text = format!("ERR method {} is not allowed: use GET, HEAD, POST or PUT", request.method());
+        return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, text.into()));
+    }
+    if request.uri().path() == "/health" {
+        return health(worker);
+    }
+    let (parts, incoming) = request.into_parts();
+    let head = Head::read(&parts)?;
+    let account = head.token().and_then(|token| worker.shared.service.authenticate(&token));
+    let Some(account) = account else {
+        return Err(Refusal(StatusCode::UNAUTHORIZED, CommandError::WrongToken));
+    };
+    let body = read(incoming, REQUEST_BYTES_MAX).await?;
+    let path = parts.uri.path();
+    // A base URL that ends in a slash makes two of them.
+    match path.trim_start_matches('/') {
+        "" if body.is_empty() && matches!(parts.method, Method::GET | Method::HEAD) => Ok(greeting()),
+        "" => single(worker, account, head.format, &body).await,
+        "pipeline" => pipeline(worker, account, head.format, &body).await,
+        "multi-exec" => transaction(worker, account, head.format, &body).await,
+        other => {
+            if let Some(stream) = stream::kind(other) {
+                return stream::open(worker, account, stream, other);
+            }
+            from_path(worker, account, head.format, &parts.uri, &body).await
+        }
+    }
+}
+
+/// Whether the process can serve, for load balancers: no token needed, nothing told.
+fn health(worker: &Rc<Worker>) -> Result<Response<Body>, Refusal> {
+    if worker.shared.service.log().poisoned().is_some() {
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, CommandError::LogFailed));
+    }
+    Ok(respond(StatusCode::OK, "application/json", br#"{"status":"ok"}"#.to_vec()))
+}
+
+fn greeting() -> Response<Body> {
+    let text = "Dormouse is awake. POST a JSON array such as [\"PING\"] here.\n";
+    respond(StatusCode::OK, "text/plain; charset=utf-8", text.as_bytes().to_vec())
+}
+
+/// `POST /` with `["SET","k","v"]`.
+async fn single(worker: &Rc<Worker>, account: Account, format: Format, body: &[u8]) -> Result<Response<Body>, Refusal> {
+    let mut scratch = Vec::new();
+    let args = parse_command(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
+    one(worker, account, format, &args).await
+}
+
+/// `/SET/k/v`, with the body and the query as further arguments.
+async fn from_path(
+    worker: &Rc<Worker>,
+    account: Account,
+    format: Format,
+    uri: &http::Uri,
+    body: &[u8],
+) -> Result<Response<Body>, Refusal> {
+    let query = uri.query().map(str::as_bytes);
+    let path = parse_path(uri.path().as_bytes(), query, Limits::default().args_max).map_err(CommandError::from)?;
+    one(worker, account, format, &path.args(body)).await
+}
+
+async fn one(worker: &Rc<Worker>, account: Account, format: Format, args: Args<'_>) -> Result<Response<Body>, Refusal> {
+    let mut session = Session::request(&worker.shared.service, account, None);
+    let answer = perform(&mut session, args).await;
+    let after = answer.1;
+    let reply = when_durable(worker, answer).await;
+    let failed = matches!(reply, Reply::Error(_));
+    let status = if failed { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let mut out = Vec::with_capacity(64);
+    let mut response = match format {
+        Format::Json(encoding) => {
+            encode_json(&reply, encoding, &mut out);
+            // An error deep inside a reply becomes the whole answer.
+            let status = if out.starts_with(br#"{"error""#) { StatusCode::BAD_REQUEST } else { status };
+            respond(status, "application/json", out)
+        }
+        Format::Resp2 => {
+            resp::encode(&reply, resp::Version::Resp2, &mut out);
+            respond(status, "application/octet-stream", out)
+        }
+    };
+    sync_token(worker, &mut response, after);
+    Ok(response)
+}
+
+/// Runs one command to its reply. Nothing parks over REST: the session refuses what would.
+async fn perform(session: &mut Session, args: Args<'_>) -> (Reply, Lsn) {
+    let run = |session: &mut Session| session.command(args, moment(), &leash());
+    let first = run(session);
+    match settle(session, first, run).await {
+        Ok(answer) => answer,
+        Err(Step::Parked { ticket, .. }) => (session.unpark(ticket).unwrap_or(Reply::Null), Lsn(0)),
+        Err(_) => (Reply::Null, Lsn(0)),
+    }
+}
+
+/// `POST /pipeline`: each command by itself, in order.
+async fn pipeline(worker: &Rc<Worker>, account: Account, format: Format, body: &[u8]) -> Result<Response<Body>, Refusal> {
+    let mut scratch = Vec::new();
+    let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
+    let mut session = Session::request(&worker.shared.service, account, None);
+    let mut replies = Vec::with_capacity(commands.len());
+    let mut newest = Lsn(0);
+    for args in commands.iter() {
+        let (reply, after) = perform(&mut session, args).await;
+        newest = newest.max(after);
+        replies.push(reply);
+    }
+    worker.gate.pass(newest).await?;
+    let mut out = Vec::with_capacity(32 * replies.len() + 2);
+    let mut response = match format {
+        Format::Json(encoding) => {
+            encode_json_list(&replies, encoding, &mut out);
+            respond(StatusCode::OK, "application/json", out)
+        }
+        Format::Resp2 => {
+            for reply in &replies {
+                resp::encode(reply, resp::Version::Resp2, &mut out);
+            }
+            respond(StatusCode::OK, "application/octet-stream", out)
+        }
+    };
+    sync_token(worker, &mut response, newest);
+    Ok(response)
+}
+
+/// `POST /multi-exec`: all commands as one, or none.
+async fn transaction(
+    worker: &Rc<Worker>,
+    account: Account,
+    format: Format,
+    body: &[u8],
+) -> Result<Response<Body>, Refusal> {
+    let mut scratch = Vec::new();
+    let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
+    let mut session = Session::request(&worker.shared.service, account, None);
+    let run = |session: &mut Session| session.transaction(commands.iter(), moment(), &leash());
+    let first = run(&mut session)?;
+    // It was accepted once, so it is accepted again.
+    let again = |session: &mut Session| run(session).unwrap_or_else(|error| Step::Reply { reply: error.into(), after: Lsn(0) });
+    let (reply, after) = match settle(&mut session, first, again).await {
+        Ok(answer) => answer,
+        Err(_) => (Reply::Null, Lsn(0)),
+    };
+    worker.gate.pass(after).await?;
+    let replies = match reply {
+        Reply::Array(replies) => replies,
+        Reply::Error(error) => return Err(error.into()),
+        other => vec![other],
+    };
+    let Format::Json(encoding) = format else {
+        return Err(CommandError::text("ERR the response format resp2 is not available for multi-exec").into());
+    };
+    let mut out = Vec::with_capacity(32 * replies.len() + 2);
+    encode_json_list(&replies, encoding, &mut out);
+    let mut response = respond(StatusCode::OK, "application/json", out);
+    sync_token(worker, &mut response, after);
+    Ok(response)
+}
+
+/// Tells the client how far it has got. There are no replicas yet that a later read could be behind on; the token differs
+/// after each write, as the SDKs expect.
+fn sync_token(worker: &Rc<Worker>, response: &mut Response<Body>, after: Lsn) {
+    let position = if after == Lsn(0) { worker.shared.service.log().durable() } else { after };
+    response.headers_mut().insert(head::SYNC_TOKEN, HeaderValue::from(position.0));
+}
+
+/// Replies that must not be kept by anybody on the way.
+fn uncached(response: &mut Response<Body>) {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+}

@@ -1,0 +1,105 @@
+//! Replies that nobody asked for just now: messages of subscriptions, answers to parked commands.
+//!
+//! Filled under a database's lock by any thread, emptied by the one task that owns the client. It is bounded: a client that
+//! reads slower than others publish is cut off rather than remembered.
+
+use std::collections::VecDeque;
+
+use dormouse_database::{Delivery, Outbox};
+use dormouse_proto::Reply;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Bytes that may wait for one client, as Redis's `client-output-buffer-limit pubsub`.
+const MAILBOX_BYTES_MAX: usize = 32 << 20;
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    inside: Mutex<Inside>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    queue: VecDeque<Delivery>,
+    bytes: usize,
+    overflowed: bool,
+}
+
+/// The client reads too slowly to be kept.
+#[derive(Debug)]
+pub(crate) struct Overflowed;
+
+impl Mailbox {
+    /// The oldest delivery, if there is one.
+    pub(crate) fn take(&self) -> Result<Option<Delivery>, Overflowed> {
+        let mut inside = self.inside.lock();
+        if inside.overflowed {
+            return Err(Overflowed);
+        }
+        let delivery = inside.queue.pop_front();
+        if let Some(delivery) = &delivery {
+            inside.bytes = inside.bytes.saturating_sub(weight(delivery));
+        }
+        Ok(delivery)
+    }
+
+    /// Waits for a delivery.
+    pub(crate) async fn receive(&self) -> Result<Delivery, Overflowed> {
+        loop {
+            let arrived = self.arrived.notified();
+            if let Some(delivery) = self.take()? {
+                return Ok(delivery);
+            }
+            arrived.await;
+        }
+    }
+}
+
+impl Outbox for Mailbox {
+    fn deliver(&self, delivery: Delivery) {
+        let mut inside = self.inside.lock();
+        inside.bytes += weight(&delivery);
+        if inside.bytes > MAILBOX_BYTES_MAX {
+            inside.overflowed = true;
+            inside.queue.clear();
+        } else {
+            inside.queue.push_back(delivery);
+        }
+        drop(inside);
+        self.arrived.notify_one();
+    }
+}
+
+fn weight(delivery: &Delivery) -> usize {
+    fn bytes(reply: &Reply) -> usize {
+        match reply {
+            Reply::Bulk(blob) | Reply::Status(blob) => 64 + blob.len(),
+            Reply::Array(items) | Reply::Push(items) => 64 + items.iter().map(bytes).sum::<usize>(),
+            _ => 64,
+        }
+    }
+    match delivery {
+        // A parked command has one answer, and its client asked for it.
+        Delivery::Unparked { .. } => 0,
+        Delivery::Push { reply, .. } => bytes(reply),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dormouse_storage::Lsn;
+
+    #[test]
+    fn a_full_mailbox_cuts_its_client_off() {
+        let mailbox = Mailbox::default();
+        for _ in 0..40 {
+            let message = Reply::Push(vec![Reply::bulk(vec![0; 1 << 20])]);
+            mailbox.deliver(Delivery::Push { reply: message, after: Lsn(0) });
+        }
+        assert!(mailbox.take().is_err());
+        assert!(mailbox.inside.lock().queue.is_empty());
+    }
+}

@@ -1,0 +1,83 @@
+//! From a command to its reply, whatever has to be waited for in between: what both doors share.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dormouse_database::{Session, Step};
+use dormouse_proto::{CommandError, Reply};
+use dormouse_storage::Lsn;
+use tokio::time::Instant;
+
+use crate::clock::{TimeLimit, moment};
+use crate::worker::Worker;
+
+/// How long a script may run where it was read, before it moves to a thread of its own.
+pub(crate) const SCRIPT_INLINE: Duration = Duration::from_millis(2);
+/// How long a script may hold a database before others are told `BUSY` (Redis's `busy-reply-threshold`).
+const BUSY_AFTER: Duration = Duration::from_secs(5);
+/// How long a script may run at all; then its changes are taken back.
+const SCRIPT_MAX: Duration = Duration::from_secs(60);
+/// How often a waiting command looks whether the database is free.
+const BUSY_POLL: Duration = Duration::from_millis(1);
+
+/// A reply, and what it depends on.
+pub(crate) type Answer = (Reply, Lsn);
+
+/// A leash for scripts that run where they were read.
+pub(crate) const fn leash() -> TimeLimit {
+    TimeLimit::new(SCRIPT_INLINE)
+}
+
+/// Sees a step through to its reply. `again` runs the same command once more, after the database was busy. A parked
+/// command comes back as it is: how to wait for a key is the door's to say.
+pub(crate) async fn settle(
+    session: &mut Session,
+    first: Step,
+    mut again: impl FnMut(&mut Session) -> Step,
+) -> Result<Answer, Step> {
+    let mut step = first;
+    let mut busy_since = None;
+    loop {
+        match step {
+            Step::Reply { reply, after } => return Ok((reply, after)),
+            Step::Parked { .. } => return Err(step),
+            Step::Long(job) => {
+                let Some(account) = session.account().cloned() else {
+                    return Ok((CommandError::NoAuth.into(), Lsn(0)));
+                };
+                let run = move || Session::run_long(&account, job, moment(), &TimeLimit::new(SCRIPT_MAX));
+                step = match tokio::task::spawn_blocking(run).await {
+                    Ok((job, ran)) => session.resume(job, ran),
+                    Err(error) => {
+                        tracing::error!(%error, "a script's thread failed");
+                        return Ok((CommandError::text("ERR the script could not be run").into(), Lsn(0)));
+                    }
+                };
+            }
+            Step::Busy => {
+                let since = *busy_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= BUSY_AFTER {
+                    return Ok((session.busy(), Lsn(0)));
+                }
+                tokio::time::sleep(BUSY_POLL).await;
+                step = again(session);
+            }
+        }
+    }
+}
+
+/// Waits until a reply may be shown; if it never may, says why instead.
+pub(crate) async fn when_durable(worker: &Rc<Worker>, (reply, after): Answer) -> Reply {
+    match worker.gate.pass(after).await {
+        Ok(()) => reply,
+        Err(error) => error.into(),
+    }
+}
+
+/// What every door of the process shares.
+pub(crate) struct Shared {
+    pub(crate) service: Arc<dormouse_database::Service>,
+    pub(crate) resp_open: bool,
+    pub(crate) connections: std::sync::atomic::AtomicUsize,
+}

@@ -1,0 +1,252 @@
+//! The RESP door: Redis's own protocol over TCP.
+//!
+//! A connection reads what has arrived, runs every complete command of it, waits once until all of that is durable, and
+//! writes the replies together. It knows no command by name. Parked commands and subscriptions are the two cases in which
+//! it waits for its mailbox while it keeps an eye on the socket.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use dormouse_database::{Delivery, Session, Step};
+use dormouse_engine::{Client, Door, Grant};
+use dormouse_proto::resp::{Limits, Parsed, Parser, Version, encode};
+use dormouse_proto::{CommandError, Reply};
+use dormouse_storage::Lsn;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::clock::moment;
+use crate::mailbox::{Mailbox, Overflowed};
+use crate::perform::{leash, settle};
+use crate::worker::Worker;
+
+/// Room made in the read buffer before each read.
+const READ_BYTES: usize = 16 << 10;
+/// A buffer that grew beyond this is given back once it is empty.
+const BUFFER_KEPT: usize = 64 << 10;
+/// Replies are written out when this many bytes wait, even if more commands have arrived.
+const FLUSH_BYTES: usize = 256 << 10;
+/// Bytes a client may send ahead while one of its commands is parked.
+const AHEAD_BYTES_MAX: usize = 1 << 20;
+/// How long a client may take to read a reply before it is cut off.
+const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The connection is over.
+struct Closed;
+
+impl From<std::io::Error> for Closed {
+    fn from(error: std::io::Error) -> Self {
+        tracing::debug!(%error, "a RESP connection failed");
+        Self
+    }
+}
+
+impl From<Overflowed> for Closed {
+    fn from(_: Overflowed) -> Self {
+        tracing::warn!("a subscriber read too slowly and was cut off");
+        Self
+    }
+}
+
+struct Connection {
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    session: Session,
+    mailbox: Arc<Mailbox>,
+    parser: Parser,
+    input: BytesMut,
+    output: Vec<u8>,
+    /// What the replies in `output` depend on.
+    after: Lsn,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+    let service = &worker.shared.service;
+    let mailbox = Arc::new(Mailbox::default());
+    let mut client = Client::new(service.next_client(), Door::Resp, Grant::Full);
+    client.address = address.to_string();
+    client.local_address = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    client.since_ms = moment().now_ms();
+    let mut session = Session::connection(service, client, Arc::clone(&mailbox) as _);
+    if worker.shared.resp_open {
+        session.enter(service.default_account());
+    }
+    let mut connection = Connection {
+        stream,
+        session,
+        mailbox,
+        parser: Parser::new(Limits::default()),
+        input: BytesMut::new(),
+        output: Vec::new(),
+        after: Lsn(0),
+        worker,
+    };
+    let _closed = connection.run().await;
+}
+
+impl Connection {
+    async fn run(&mut self) -> Result<(), Closed> {
+        let mut stopping = self.worker.stopping.clone();
+        loop {
+            self.commands().await?;
+            if self.session.client.closing {
+                return Ok(());
+            }
+            self.input.reserve(READ_BYTES);
+            let subscribed = self.session.client.subscriptions() > 0;
+            tokio::select! {
+                read = self.stream.read_buf(&mut self.input) => {
+                    if read? == 0 {
+                        return Ok(());
+                    }
+                }
+                delivery = self.mailbox.receive(), if subscribed => {
+                    self.take(delivery?);
+                    while let Some(delivery) = self.mailbox.take()? {
+                        self.take(delivery);
+                    }
+                    self.flush().await?;
+                }
+                _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+    }
+
+    /// Runs every complete command that has arrived, and answers them.
+    async fn commands(&mut self) -> Result<(), Closed> {
+        loop {
+            self.parser.limits.authenticated = self.session.is_authenticated();
+            match self.parser.parse(&self.input) {
+                Ok(Parsed::Incomplete { more }) => {
+                    self.input.reserve(more.min(AHEAD_BYTES_MAX));
+                    break;
+                }
+                Ok(Parsed::Skip { consumed }) => self.input.advance(consumed),
+                Ok(Parsed::Complete { consumed }) => {
+                    self.one().await?;
+                    self.input.advance(consumed);
+                    if self.session.client.closing {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.reply(&Reply::Error(error.into()), Lsn(0));
+                    self.session.client.closing = true;
+                    break;
+                }
+            }
+            if self.output.len() > FLUSH_BYTES {
+                self.flush().await?;
+            }
+        }
+        self.flush().await?;
+        if self.input.is_empty() && self.input.capacity() > BUFFER_KEPT {
+            self.input = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Runs the command the parser has found.
+    async fn one(&mut self) -> Result<(), Closed> {
+        let Self { session, parser, input, .. } = self;
+        let run = |session: &mut Session| parser.with_args(input, |args| session.command(args, moment(), &leash()));
+        let first = run(session);
+        if let Step::Reply { reply, after } = first {
+            self.reply(&reply, after);
+            return Ok(());
+        }
+        // Whatever has to be waited for now: earlier replies must not wait with it.
+        if matches!(first, Step::Parked { .. }) {
+            return self.parked(first).await;
+        }
+        match settle(session, first, run).await {
+            Ok((reply, after)) => {
+                self.reply(&reply, after);
+                Ok(())
+            }
+            Err(parked) => self.parked(parked).await,
+        }
+    }
+
+    /// Waits for the answer to a parked command: a key, the time, or the client's end.
+    async fn parked(&mut self, step: Step) -> Result<(), Closed> {
+        let Step::Parked { ticket, timeout_ms } = step else { return Ok(()) };
+        self.flush().await?;
+        let deadline = tokio::time::sleep(timeout_ms.map_or(Duration::MAX, Duration::from_millis));
+        tokio::pin!(deadline);
+        let mut waits = timeout_ms.is_some();
+        let mut stopping = self.worker.stopping.clone();
+        loop {
+            let room = self.input.len() < AHEAD_BYTES_MAX;
+            if room {
+                self.input.reserve(READ_BYTES);
+            }
+            tokio::select! {
+                delivery = self.mailbox.receive() => {
+                    let answered = matches!(delivery, Ok(Delivery::Unparked { .. }));
+                    self.take(delivery?);
+                    if answered {
+                        return Ok(());
+                    }
+                }
+                () = &mut deadline, if waits => {
+                    // Too late to give up if the answer is on its way: then it comes next.
+                    if let Some(reply) = self.session.unpark(ticket) {
+                        self.reply(&reply, Lsn(0));
+                        return Ok(());
+                    }
+                    waits = false;
+                }
+                read = self.stream.read_buf(&mut self.input), if room => {
+                    if read? == 0 {
+                        self.session.unpark(ticket);
+                        return Err(Closed);
+                    }
+                }
+                _ = stopping.wait_for(|stop| *stop) => {
+                    self.session.unpark(ticket);
+                    return Err(Closed);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        let (Delivery::Push { reply, after } | Delivery::Unparked { reply, after }) = delivery;
+        self.reply(&reply, after);
+    }
+
+    fn reply(&mut self, reply: &Reply, after: Lsn) {
+        let version = if self.session.client.protocol == 3 { Version::Resp3 } else { Version::Resp2 };
+        encode(reply, version, &mut self.output);
+        self.after = self.after.max(after);
+    }
+
+    /// Waits until every reply may be shown, and shows them.
+    async fn flush(&mut self) -> Result<(), Closed> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        if self.worker.gate.pass(self.after).await.is_err() {
+            // What these replies say may be lost: none of them can be shown.
+            self.output.clear();
+            encode(&CommandError::LogFailed.into(), Version::Resp2, &mut self.output);
+            self.session.client.closing = true;
+        }
+        self.after = Lsn(0);
+        match timeout(WRITE_PATIENCE, self.stream.write_all(&self.output)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(Closed),
+        }
+        self.output.clear();
+        if self.output.capacity() > BUFFER_KEPT {
+            self.output = Vec::new();
+        }
+        Ok(())
+    }
+}

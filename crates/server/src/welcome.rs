@@ -1,0 +1,105 @@
+//! The first minute: where the tokens are kept, and the lines to paste.
+
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::Context;
+use dormouse_database::Credentials;
+
+use crate::Doors;
+use crate::config::Config;
+
+/// The file with the lines to paste, inside the data directory.
+const FILE: &str = "credentials.env";
+
+/// Makes the data directory, for this user only: the log holds everybody's data and tokens.
+pub(crate) fn make_private(dir: &Path) -> anyhow::Result<()> {
+    if !dir.exists() {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.with_context(|| format!("cannot make the data directory {}", dir.display()))?;
+    }
+    Ok(())
+}
+
+/// The lines an application needs, ready for `.env.local`.
+fn lines(http: SocketAddr, resp: Option<SocketAddr>, credentials: &Credentials) -> String {
+    let url = format!("http://{}", reachable(http));
+    let Credentials { token, read_only_token } = credentials;
+    let mut lines = format!(
+        "UPSTASH_REDIS_REST_URL=\"{url}\"\n\
+         UPSTASH_REDIS_REST_TOKEN=\"{token}\"\n\
+         KV_REST_API_URL=\"{url}\"\n\
+         KV_REST_API_TOKEN=\"{token}\"\n\
+         KV_REST_API_READ_ONLY_TOKEN=\"{read_only_token}\"\n"
+    );
+    if let Some(resp) = resp {
+        lines.push_str(&format!("REDIS_URL=redis://default:{}@{}\n", escape(token), reachable(resp)));
+    }
+    lines
+}
+
+/// An address a client on this machine can use.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}
+
+/// A token as the password of a URL.
+fn escape(token: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    token.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// Keeps the lines in the data directory, readable by this user only.
+pub(crate) fn keep_credentials(
+    dir: &Path,
+    http: &Doors,
+    resp: Option<&Doors>,
+    credentials: &Credentials,
+) -> anyhow::Result<()> {
+    let path = dir.join(FILE);
+    let keep = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(lines(http.address, resp.map(|doors| doors.address), credentials).as_bytes())
+    };
+    keep().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Says how to connect. Secrets are shown on the first start only; later ones say where they are kept.
+#[expect(clippy::print_stdout, reason = "this is what the program is asked to print")]
+pub(crate) fn print(config: &Config, fresh: bool, http: SocketAddr, resp: Option<SocketAddr>, credentials: &Credentials) {
+    let kept = config.data.join(FILE);
+    println!("Dormouse {} is awake.", env!("CARGO_PKG_VERSION"));
+    println!("  data   {}", config.data.display());
+    println!("  REST   http://{http}");
+    match resp {
+        Some(resp) => println!("  RESP   {resp}{}", if config.resp_open { " (open: no AUTH needed)" } else { "" }),
+        None => println!("  RESP   off"),
+    }
+    if fresh {
+        println!("\nPaste into .env.local (also kept in {}):\n", kept.display());
+        println!("{}", lines(http, resp, credentials));
+    } else {
+        println!("  tokens {}", kept.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_can_be_pasted() {
+        let credentials = Credentials { token: "to/ken=1".to_owned(), read_only_token: "read-only".to_owned() };
+        let text = lines("0.0.0.0:8079".parse().unwrap(), Some("127.0.0.1:6379".parse().unwrap()), &credentials);
+        assert!(text.contains("UPSTASH_REDIS_REST_URL=\"http://127.0.0.1:8079\"\n"));
+        assert!(text.contains("UPSTASH_REDIS_REST_TOKEN=\"to/ken=1\"\n"));
+        assert!(text.contains("REDIS_URL=redis://default:to%2Fken%3D1@127.0.0.1:6379\n"));
+    }
+}
