@@ -88,6 +88,13 @@ fn damage_before_a_batch_that_vouches_for_it_is_corruption() {
 }
 
 #[test]
+fn one_batch_vouches_for_the_one_right_before_it() {
+    let disk = log_of(5, 100, Durability::Always);
+    flip(&disk, 0, batch_at(4, 100) + 60);
+    assert!(matches!(open(&disk, Lsn(0)).map(drop), Err(Error::Corrupt { .. })));
+}
+
+#[test]
 fn advice_for_a_corrupt_log_works() {
     let disk = log_of(30, 900, Durability::Always);
     let all = segments(&disk);
