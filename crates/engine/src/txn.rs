@@ -163,6 +163,7 @@ enum Undo {
     Replace { hash: u64, key: Blob, value: Option<Value>, expires_at: u64 },
     Deadline { hash: u64, key: Blob, expires_at: u64 },
     Change { hash: u64, key: Blob, change: AnyChange },
+    Rename { from: Blob, to: Blob },
     Flush(Box<Keyspace>),
 }
 
@@ -255,6 +256,11 @@ impl<'a> Txn<'a> {
                     {
                         value.apply(change);
                     }
+                }
+                Undo::Rename { from, to } => {
+                    let moved = self.space.replace(hash(&to), &to, None, 0, self.seq);
+                    let (value, expires_at) = moved.unwrap_or_default();
+                    self.space.replace(hash(&from), &from, value, expires_at, self.seq);
                 }
                 Undo::Flush(old) => *self.space = *old,
             }
@@ -408,7 +414,7 @@ impl<'a> Txn<'a> {
             keys.extend(cold.map(|(hash, key)| (hash, key, true)));
         }
         keys.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        let mut page = Vec::with_capacity(count);
+        let mut page = Vec::with_capacity(count.min(keys.len()));
         let mut last = None;
         for (hash, key, alive) in keys {
             let past_end = end.is_some_and(|end| hash > end);
@@ -485,6 +491,25 @@ impl<'a> Txn<'a> {
             return Ok(false);
         }
         self.remove(hash, key);
+        Ok(true)
+    }
+
+    /// Moves a value and its deadline to another key, over what is there and without a copy; whether there was one.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<bool, Stop> {
+        if from == to || !self.exists(from)? {
+            return self.exists(from);
+        }
+        self.delete(to)?;
+        let old = self.space.replace(hash(from), from, None, 0, self.seq);
+        let Some((Some(value), expires_at)) = old else {
+            return Ok(false);
+        };
+        self.journal.delete(from);
+        self.journal.put(to, &value, expires_at);
+        self.space.replace(hash(to), to, Some(value), expires_at, self.seq);
+        self.journal.undo(|| Undo::Rename { from: Blob::from(from), to: Blob::from(to) });
+        self.touched(from);
+        self.touched(to);
         Ok(true)
     }
 
