@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dormouse_engine::{Record, Stored};
 use dormouse_proto::Blob;
-use dormouse_storage::{Batch, Log, Lsn, Store};
+use dormouse_storage::{Batch, Log, Store};
 
 use crate::database::Database;
 use crate::layout::{self, Meta};
@@ -31,11 +31,7 @@ struct Staged {
 }
 
 /// Writes what is dirty into the store and trims the log. Returns how many keys were written.
-pub(crate) fn run(
-    databases: &[Arc<Database>],
-    log: &Log,
-    store: &dyn Store,
-) -> Result<usize, dormouse_storage::Error> {
+pub(crate) fn run(databases: &[Arc<Database>], log: &Log, store: &dyn Store) -> Result<usize, dormouse_storage::Error> {
     let upto = log.last();
     let mut written = 0;
     for database in databases {
@@ -146,4 +142,3 @@ fn stage(batch: &mut Batch, meta: &mut Meta, id: crate::DatabaseId, staged: &Sta
         batch.put(place, record.clone());
     }
 }
-

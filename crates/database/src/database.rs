@@ -91,7 +91,9 @@ impl Work<'_> {
     fn to_job(self, client: Client) -> LongJob {
         let copy = |args: Args<'_>| args.iter().map(|arg| Blob::from(*arg)).collect();
         match self {
-            Self::One(command, args) => LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client },
+            Self::One(command, args) => {
+                LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client }
+            }
             Self::All { queue, watching } => LongJob { queue: queue.to_vec(), all: Some(watching), client },
         }
     }
@@ -482,8 +484,12 @@ impl Database {
         let mut state = self.hold_patiently();
         state.hub.leave(client);
         state.outboxes.remove(&client.id);
-        let parked: Vec<Ticket> =
-            state.parked.iter().filter(|(_, parked)| parked.client.id == client.id).map(|(&ticket, _)| ticket).collect();
+        let parked: Vec<Ticket> = state
+            .parked
+            .iter()
+            .filter(|(_, parked)| parked.client.id == client.id)
+            .map(|(&ticket, _)| ticket)
+            .collect();
         for ticket in parked {
             if let Some(parked) = state.parked.remove(&ticket) {
                 state.hub.stop_waiting(ticket, &parked.keys);

@@ -306,18 +306,17 @@ impl Service {
 /// The seed of the hash that orders stored keys: from the store, or a new one that is kept there.
 fn seed_hash(store: &dyn Store, entropy: fn(&mut [u8])) -> Result<(), Error> {
     let corrupt = || Error::Corrupt { place: "the hash seed in the store".to_owned(), corrupt: Corrupt("eight bytes") };
-    let seed = match store.get(layout::HASH_SEED)? {
-        Some(bytes) => u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| corrupt())?),
-        None => {
-            let mut fresh = [0; 8];
-            entropy(&mut fresh);
-            // A process that opened another directory before goes on with its seed: the order must not change under it.
-            let seed = set_hash_seed(u64::from_be_bytes(fresh));
-            let mut batch = Batch::default();
-            batch.put(layout::HASH_SEED.to_vec(), seed.to_be_bytes().to_vec());
-            store.apply(&batch, Lsn(0))?;
-            seed
-        }
+    let seed = if let Some(bytes) = store.get(layout::HASH_SEED)? {
+        u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| corrupt())?)
+    } else {
+        let mut fresh = [0; 8];
+        entropy(&mut fresh);
+        // A process that opened another directory before goes on with its seed: the order must not change under it.
+        let seed = set_hash_seed(u64::from_be_bytes(fresh));
+        let mut batch = Batch::default();
+        batch.put(layout::HASH_SEED.to_vec(), seed.to_be_bytes().to_vec());
+        store.apply(&batch, Lsn(0))?;
+        seed
     };
     if set_hash_seed(seed) != seed {
         return Err(Error::Replay {
@@ -335,7 +334,8 @@ fn new_token(entropy: fn(&mut [u8])) -> String {
     while token.len() < TOKEN_CHARS {
         entropy(&mut bytes);
         // 248 is the largest multiple of 62 in a byte: what lies beyond would favour some characters.
-        let chars = bytes.iter().filter(|&&byte| byte < 248).map(|&byte| char::from(TOKEN_ALPHABET[byte as usize % 62]));
+        let chars =
+            bytes.iter().filter(|&&byte| byte < 248).map(|&byte| char::from(TOKEN_ALPHABET[byte as usize % 62]));
         token.extend(chars.take(TOKEN_CHARS - token.len()));
     }
     token

@@ -61,8 +61,7 @@ impl Session {
 
     /// One HTTP request, already authenticated. With an outbox it can subscribe.
     pub fn request(service: &Arc<Service>, account: Account, outbox: Option<Arc<dyn Outbox>>) -> Self {
-        let mut client = Client::new(service.next_client(), Door::Rest, account.grant);
-        client.address = "0.0.0.0:0".to_owned();
+        let client = Client::new(service.next_client(), Door::Rest, account.grant);
         let mut session = Self { service: Arc::clone(service), account: None, client, outbox };
         session.enter(account);
         session
@@ -231,7 +230,10 @@ impl Session {
         for args in commands {
             let found = find(args)?;
             self.check(&found)?;
-            if found.command.is_not_queued() || found.command.is_no_multi() || matches!(found.command.run, Run::Session(_)) {
+            if found.command.is_not_queued()
+                || found.command.is_no_multi()
+                || matches!(found.command.run, Run::Session(_))
+            {
                 return Err(CommandError::from(format!(
                     "ERR command '{}' is not allowed in a transaction over REST",
                     found.command.full_name(found.container)

@@ -75,7 +75,7 @@ pub struct Client {
     pub grant: Grant,
     /// 2 or 3: the RESP version it speaks.
     pub protocol: u8,
-    /// The remote address, `host:port`.
+    /// The remote address, `host:port`; empty for an HTTP request, whose connection serves others too.
     pub address: String,
     /// The local address, `host:port`.
     pub local_address: String,

@@ -368,7 +368,7 @@ impl Command {
         let mut names = Vec::new();
         let mut add = |yes: bool, name| {
             if yes {
-                names.push(name)
+                names.push(name);
             }
         };
         add(self.effect == Effect::Writes, "write");

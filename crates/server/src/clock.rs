@@ -42,12 +42,10 @@ impl TimeLimit {
 impl Watchdog for TimeLimit {
     fn expired(&self) -> bool {
         let now = Instant::now();
-        match self.since.get() {
-            Some(since) => now.duration_since(since) >= self.limit,
-            None => {
-                self.since.set(Some(now));
-                false
-            }
-        }
+        let Some(since) = self.since.get() else {
+            self.since.set(Some(now));
+            return false;
+        };
+        now.duration_since(since) >= self.limit
     }
 }

@@ -38,7 +38,7 @@ use crate::worker::{Listeners, bind, is_taken};
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("DORMOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
-    match Cli::parse().config().and_then(serve) {
+    match Cli::parse().config().and_then(|config| serve(&config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: &Config) -> anyhow::Result<()> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
@@ -56,7 +56,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
     let resp = config.resp.map(|listen| Doors::open(listen, workers)).transpose().context("RESP cannot listen")?;
     let fresh = !config.data.exists();
     welcome::make_private(&config.data)?;
-    let service = Arc::new(Service::open(&options(&config, resp.as_ref()), clock::moment())?);
+    let service = Arc::new(Service::open(&options(config, resp.as_ref()), clock::moment())?);
     welcome::keep_credentials(&config.data, &http, resp.as_ref(), service.default_credentials())?;
     let shared = Arc::new(Shared {
         service: Arc::clone(&service),
@@ -75,7 +75,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
         let run = move || worker::run(shared, Listeners { http, resp }, stopping);
         threads.push(std::thread::Builder::new().name(name).spawn(run)?);
     }
-    welcome::print(&config, fresh, http_address, resp_address, service.default_credentials());
+    welcome::print(config, fresh, http_address, resp_address, service.default_credentials());
     wait_for_signal()?;
     tracing::info!("stopping: finishing what is under way");
     stop.send_replace(true);
@@ -118,7 +118,7 @@ impl Doors {
 }
 
 fn options(config: &Config, resp: Option<&Doors>) -> Options {
-    let mut run_id = [0; 20];
+    let mut run_id = [0; 16];
     clock::entropy(&mut run_id);
     Options {
         dir: config.data.clone(),
@@ -132,7 +132,7 @@ fn options(config: &Config, resp: Option<&Doors>) -> Options {
             version: env!("CARGO_PKG_VERSION"),
             process_id: std::process::id(),
             tcp_port: resp.map_or(0, |doors| doors.address.port()),
-            run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            run_id: format!("{:040x}", u128::from_be_bytes(run_id)),
             started_ms: clock::moment().now_ms(),
             memory_bytes_max: config.memory_bytes_max,
             durability: match config.durability {

@@ -17,7 +17,7 @@ pub(crate) const SCRIPT_INLINE: Duration = Duration::from_millis(2);
 /// How long a script may hold a database before others are told `BUSY` (Redis's `busy-reply-threshold`).
 const BUSY_AFTER: Duration = Duration::from_secs(5);
 /// How long a script may run at all; then its changes are taken back.
-const SCRIPT_MAX: Duration = Duration::from_secs(60);
+const SCRIPT_MAX: Duration = Duration::from_mins(1);
 /// How often a waiting command looks whether the database is free.
 const BUSY_POLL: Duration = Duration::from_millis(1);
 

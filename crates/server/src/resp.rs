@@ -33,7 +33,7 @@ const FLUSH_BYTES: usize = 256 << 10;
 /// Bytes a client may send ahead while one of its commands is parked.
 const AHEAD_BYTES_MAX: usize = 1 << 20;
 /// How long a client may take to read a reply before it is cut off.
-const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+const WRITE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The connection is over.
 struct Closed;

@@ -36,7 +36,7 @@ fn lines(http: SocketAddr, resp: Option<SocketAddr>, credentials: &Credentials) 
          KV_REST_API_READ_ONLY_TOKEN=\"{read_only_token}\"\n"
     );
     if let Some(resp) = resp {
-        lines.push_str(&format!("REDIS_URL=redis://default:{}@{}\n", escape(token), reachable(resp)));
+        lines = format!("{lines}REDIS_URL=redis://default:{}@{}\n", escape(token), reachable(resp));
     }
     lines
 }
@@ -73,7 +73,13 @@ pub(crate) fn keep_credentials(
 
 /// Says how to connect. Secrets are shown on the first start only; later ones say where they are kept.
 #[expect(clippy::print_stdout, reason = "this is what the program is asked to print")]
-pub(crate) fn print(config: &Config, fresh: bool, http: SocketAddr, resp: Option<SocketAddr>, credentials: &Credentials) {
+pub(crate) fn print(
+    config: &Config,
+    fresh: bool,
+    http: SocketAddr,
+    resp: Option<SocketAddr>,
+    credentials: &Credentials,
+) {
     let kept = config.data.join(FILE);
     println!("Dormouse {} is awake.", env!("CARGO_PKG_VERSION"));
     println!("  data   {}", config.data.display());

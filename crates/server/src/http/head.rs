@@ -110,13 +110,18 @@ mod tests {
         ] {
             let parts = parts(headers, uri);
             let head = Head::read(&parts).ok().unwrap();
-            assert_eq!(head.token().map(Cow::into_owned), token.map(|token| token.as_bytes().to_vec()), "{headers:?} {uri}");
+            assert_eq!(
+                head.token().map(Cow::into_owned),
+                token.map(|token| token.as_bytes().to_vec()),
+                "{headers:?} {uri}"
+            );
         }
     }
 
     #[test]
     fn formats_are_checked() {
-        let format = |headers: &[(&'static str, &'static str)]| Head::read(&parts(headers, "/")).ok().map(|head| head.format);
+        let format =
+            |headers: &[(&'static str, &'static str)]| Head::read(&parts(headers, "/")).ok().map(|head| head.format);
         assert_eq!(format(&[]), Some(Format::Json(Encoding::Text)));
         assert_eq!(format(&[("upstash-encoding", "base64")]), Some(Format::Json(Encoding::Base64)));
         assert_eq!(format(&[("upstash-encoding", "rot13")]), Some(Format::Json(Encoding::Text)));

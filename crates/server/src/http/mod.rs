@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dormouse_database::{Account, Session, Step};
-use dormouse_proto::rest::{Encoding, Limits, encode_json, encode_json_list, parse_command, parse_path, parse_pipeline};
+use dormouse_proto::rest::{
+    Encoding, Limits, encode_json, encode_json_list, parse_command, parse_path, parse_pipeline,
+};
 use dormouse_proto::{Args, CommandError, Reply, resp};
 use dormouse_storage::Lsn;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
@@ -209,7 +211,12 @@ async fn perform(session: &mut Session, args: Args<'_>) -> (Reply, Lsn) {
 }
 
 /// `POST /pipeline`: each command by itself, in order.
-async fn pipeline(worker: &Rc<Worker>, account: Account, format: Format, body: &[u8]) -> Result<Response<Body>, Refusal> {
+async fn pipeline(
+    worker: &Rc<Worker>,
+    account: Account,
+    format: Format,
+    body: &[u8],
+) -> Result<Response<Body>, Refusal> {
     let mut scratch = Vec::new();
     let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
     let mut session = Session::request(&worker.shared.service, account, None);
@@ -251,7 +258,8 @@ async fn transaction(
     let run = |session: &mut Session| session.transaction(commands.iter(), moment(), &leash());
     let first = run(&mut session)?;
     // It was accepted once, so it is accepted again.
-    let again = |session: &mut Session| run(session).unwrap_or_else(|error| Step::Reply { reply: error.into(), after: Lsn(0) });
+    let again =
+        |session: &mut Session| run(session).unwrap_or_else(|error| Step::Reply { reply: error.into(), after: Lsn(0) });
     let (reply, after) = match settle(&mut session, first, again).await {
         Ok(answer) => answer,
         Err(_) => (Reply::Null, Lsn(0)),

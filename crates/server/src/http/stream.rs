@@ -160,12 +160,12 @@ mod tests {
     fn events_are_what_the_sdks_parse() {
         let mut out = Vec::new();
         write_event(&Reply::Push(vec![Reply::bulk("subscribe"), Reply::bulk("c"), Reply::Integer(1)]), &mut out);
-        write_event(&Reply::Push(vec![Reply::bulk("message"), Reply::bulk("c"), Reply::bulk("{\"a\":1,\"b\":2}")]), &mut out);
+        write_event(
+            &Reply::Push(vec![Reply::bulk("message"), Reply::bulk("c"), Reply::bulk("{\"a\":1,\"b\":2}")]),
+            &mut out,
+        );
         write_event(&Reply::Push(vec![Reply::bulk("message"), Reply::bulk("c"), Reply::bulk("x\ny")]), &mut out);
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(
-            text,
-            "data: subscribe,c,1\n\ndata: message,c,{\"a\":1,\"b\":2}\n\ndata: message,c,x\ndata: y\n\n"
-        );
+        assert_eq!(text, "data: subscribe,c,1\n\ndata: message,c,{\"a\":1,\"b\":2}\n\ndata: message,c,x\ndata: y\n\n");
     }
 }
