@@ -47,7 +47,7 @@ pub(crate) fn timeout_ms(arg: &[u8]) -> Result<Option<u64>, CommandError> {
 }
 
 /// The keys after a count at `at`: `numkeys key [key …]`. Returns them and what follows.
-pub(crate) fn counted_keys<'a>(args: Args<'a>, at: usize) -> Result<(Args<'a>, Args<'a>), CommandError> {
+pub(crate) fn counted_keys(args: Args<'_>, at: usize) -> Result<(Args<'_>, Args<'_>), CommandError> {
     let count = integer(args[at])?;
     if count <= 0 {
         return Err(CommandError::text("ERR numkeys should be greater than 0"));

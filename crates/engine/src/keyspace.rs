@@ -341,13 +341,13 @@ impl Keyspace {
 
     /// Keys in memory with this very hash.
     pub fn with_hash(&self, hash: u64) -> Vec<Blob> {
-        let found = self.map.from_hash(hash, 1);
+        let found = self.map.starting_at(hash, 1);
         found.into_iter().take_while(|(other, ..)| *other == hash).map(|(_, key, _)| key.clone()).collect()
     }
 
-    /// Entries with a hash of at least `from`; see [`ScanMap::from_hash`].
-    pub fn from_hash(&self, from: u64, count: usize) -> Vec<(u64, &Blob, &Entry)> {
-        self.map.from_hash(from, count)
+    /// Entries with a hash of at least `from`; see [`ScanMap::starting_at`].
+    pub fn starting_at(&self, from: u64, count: usize) -> Vec<(u64, &Blob, &Entry)> {
+        self.map.starting_at(from, count)
     }
 
     /// Everything in memory.
@@ -405,7 +405,7 @@ impl Keyspace {
         let mut leaving = Vec::new();
         let mut cooled = Vec::new();
         let mut next = 0;
-        let seen = self.map.from_hash(from, count);
+        let seen = self.map.starting_at(from, count);
         if let Some(&(last, ..)) = seen.last()
             && seen.len() >= count
         {

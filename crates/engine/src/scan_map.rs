@@ -276,7 +276,7 @@ impl<V> ScanMap<V> {
     /// The keys with a hash of at least `from`, by rising hash, at least `count` of them if there are as many.
     ///
     /// A page is returned whole, so this may be up to a page more.
-    pub fn from_hash(&self, from: u64, count: usize) -> Vec<(u64, &Blob, &V)> {
+    pub fn starting_at(&self, from: u64, count: usize) -> Vec<(u64, &Blob, &V)> {
         let mut found = Vec::new();
         let mut prefix = if self.depth == 0 { 0 } else { (from >> (64 - u32::from(self.depth))) as usize };
         while prefix < self.directory.len() && found.len() < count {
@@ -293,7 +293,7 @@ impl<V> ScanMap<V> {
 
     /// One step of a scan: at least `count` entries unless the end is reached, and where to go on.
     pub fn scan(&self, cursor: Cursor, count: usize) -> (Cursor, Vec<(&Blob, &V)>) {
-        let found = self.from_hash(cursor.first_hash(), count.saturating_add(1));
+        let found = self.starting_at(cursor.first_hash(), count.saturating_add(1));
         let mut next = Cursor(0);
         let mut page = Vec::with_capacity(found.len());
         let mut last: Option<u64> = None;

@@ -204,15 +204,17 @@ impl Journal {
 impl<'a> Txn<'a> {
     /// Starts work. With `undoable`, [`Self::rollback`] can take all of it back.
     pub fn begin(parts: Parts<'a>, undoable: bool) -> Self {
-        let touched = parts.hub.tracks_keys().then(Vec::new);
+        let Parts { space, source, hub, client, watchdog, moment, seq } = parts;
+        let touched = hub.tracks_keys().then(Vec::new);
         Self {
-            space: parts.space,
-            source: parts.source,
-            client: parts.client,
-            watchdog: parts.watchdog,
-            moment: parts.moment,
-            random: Random::new(parts.moment.seed),
-            seq: parts.seq,
+            space,
+            source,
+            hub,
+            client,
+            watchdog,
+            moment,
+            random: Random::new(moment.seed),
+            seq,
             seen: 0,
             journal: Journal { undo: undoable.then(Vec::new), ..Journal::default() },
             touched,
@@ -220,7 +222,6 @@ impl<'a> Txn<'a> {
             reading: false,
             may_block: true,
             script: None,
-            hub: parts.hub,
         }
     }
 
@@ -396,7 +397,7 @@ impl<'a> Txn<'a> {
         self.sees_all();
         let from = cursor.first_hash();
         let now_ms = self.now_ms();
-        let resident = self.space.from_hash(from, count.saturating_add(1));
+        let resident = self.space.starting_at(from, count.saturating_add(1));
         let mut keys: Vec<(u64, Blob, bool)> = Vec::with_capacity(resident.len());
         // Each side ends somewhere; what lies beyond the nearer end is left for the next step.
         let mut end = if resident.len() > count { resident.last().map(|(hash, ..)| *hash) } else { None };

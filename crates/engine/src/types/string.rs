@@ -159,7 +159,7 @@ struct SetOptions<'a> {
     get: bool,
 }
 
-fn set_options<'a>(args: Args<'a>, now_ms: u64) -> Result<SetOptions<'a>, CommandError> {
+fn set_options(args: Args<'_>, now_ms: u64) -> Result<SetOptions<'_>, CommandError> {
     let mut options = Options::new(args);
     let mut set = SetOptions { condition: Condition::Always, deadline: Deadline::Clear, get: false };
     while let Some(word) = options.next() {
