@@ -439,6 +439,7 @@ impl Database {
         let cold = self.cold(state);
         let args: Vec<&[u8]> = parked.args.iter().map(Blob::as_slice).collect();
         let mut txn = Txn::begin(state.parts(&cold, &mut parked.client, &Patient, moment), false);
+        txn.resume();
         let outcome = txn.run(parked.command, &args);
         let done = txn.finish();
         let after = self.record(state, done, written);

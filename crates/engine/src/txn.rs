@@ -135,6 +135,8 @@ pub struct Txn<'a> {
     reading: bool,
     /// Whether a command may wait: not inside MULTI or a script.
     pub(crate) may_block: bool,
+    /// Whether the command at work has waited for its keys.
+    resumed: bool,
     /// Restrictions of the script at work, if any.
     pub(crate) script: Option<crate::script::Scope>,
 }
@@ -221,6 +223,7 @@ impl<'a> Txn<'a> {
             publications: Vec::new(),
             reading: false,
             may_block: true,
+            resumed: false,
             script: None,
         }
     }
@@ -283,6 +286,11 @@ impl<'a> Txn<'a> {
     /// Whether a command with nothing to pop may wait.
     pub const fn may_block(&self) -> bool {
         self.may_block
+    }
+
+    /// The command about to run was parked and is tried again; see [`Self::get_awaited`].
+    pub const fn resume(&mut self) {
+        self.resumed = true;
     }
 
     // --- what a handler may know -------------------------------------------------------------------------------
@@ -377,6 +385,17 @@ impl<'a> Txn<'a> {
     pub fn get<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>, Stop> {
         let value = self.value(key)?;
         Ok(value.map(|value| T::of(value).ok_or(CommandError::WrongType)).transpose()?)
+    }
+
+    /// As [`Self::get`], for a key that a command may wait for: once it has waited, a key that came to hold another type
+    /// is as good as missing, and the waiting goes on.
+    pub fn get_awaited<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>, Stop> {
+        let resumed = self.resumed;
+        match self.value(key)? {
+            Some(value) if resumed => Ok(T::of(value)),
+            Some(value) => Ok(Some(T::of(value).ok_or(CommandError::WrongType)?)),
+            None => Ok(None),
+        }
     }
 
     /// Whether a key is there.

@@ -428,7 +428,7 @@ fn pop_command(txn: &mut Txn<'_>, args: Args<'_>, end: End) -> Outcome {
 
 /// Removes up to `count` elements from one end; nothing if the key is missing.
 fn pop(txn: &mut Txn<'_>, key: &[u8], end: End, count: usize) -> Result<Option<Vec<Blob>>, Stop> {
-    let Some(list) = txn.get::<List>(key)? else {
+    let Some(list) = txn.get_awaited::<List>(key)? else {
         return Ok(None);
     };
     let values = list.first(end, count);
@@ -649,7 +649,7 @@ fn rpoplpush(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 /// Pushes first and pops then, so that a list moved onto itself never is empty in between.
 fn move_element(txn: &mut Txn<'_>, [source, target]: [&[u8]; 2], from: End, to: End) -> Result<Option<Blob>, Stop> {
-    let Some(value) = txn.get::<List>(source)?.and_then(|list| list.first(from, 1).pop()) else {
+    let Some(value) = txn.get_awaited::<List>(source)?.and_then(|list| list.first(from, 1).pop()) else {
         return Ok(None);
     };
     // An element pushed onto the end it is popped from would be popped again; either way the list stays as it was.
