@@ -366,7 +366,7 @@ fn position<V>(list: &[(Blob, V)], name: &[u8]) -> Option<usize> {
 fn hash_order<V>(map: &ScanMap<V>, from: u64) -> impl Iterator<Item = (u64, &Blob, &V)> {
     let mut from = Some(from);
     std::iter::from_fn(move || {
-        let page = map.from_hash(from?, 1);
+        let page = map.starting_at(from?, 1);
         from = page.last().and_then(|(hash, ..)| hash.checked_add(1));
         (!page.is_empty()).then_some(page)
     })
@@ -449,8 +449,11 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// A cursor as a client sends it.
+/// A cursor as a client sends it; nothing at all is the start, as in Redis.
 pub(crate) fn parse_cursor(arg: &[u8]) -> Result<u64, CommandError> {
+    if arg.is_empty() {
+        return Ok(0);
+    }
     let digits = std::str::from_utf8(arg).ok().and_then(|text| text.parse().ok());
     digits.ok_or(CommandError::text("ERR invalid cursor"))
 }
