@@ -119,7 +119,18 @@ pub enum Ran {
     /// A long script holds the database: try again when it is free.
     Busy,
     /// Too long to run here: run it with [`Database::run_long`] on a thread that may block.
-    Long(LongJob),
+    Long(Box<LongJob>),
+}
+
+/// What became of a parked command that gave up.
+#[derive(Debug)]
+pub enum Unparked {
+    /// It is forgotten, and this is its reply.
+    Reply(Reply),
+    /// Its answer is on the way.
+    Answered,
+    /// A long script holds the database: ask again soon.
+    Busy,
 }
 
 /// Work that moved to a thread of its own.
@@ -165,6 +176,8 @@ pub(crate) struct State {
     record: Vec<u8>,
 }
 
+type PutOff = Box<dyn FnOnce(&mut State) + Send>;
+
 /// See the module's text.
 pub struct Database {
     id: DatabaseId,
@@ -176,6 +189,9 @@ pub struct Database {
     long: AtomicBool,
     long_turn: Mutex<()>,
     script: ScriptControl,
+    /// Changes put off while a long script held the lock; see [`Self::soon`].
+    put_off: Mutex<Vec<PutOff>>,
+    has_put_off: AtomicBool,
     /// Bytes its keys take in memory, for whoever adds them up without the lock.
     memory_bytes: AtomicU64,
 }
@@ -255,6 +271,8 @@ impl Database {
             long: AtomicBool::new(false),
             long_turn: Mutex::new(()),
             script: ScriptControl::default(),
+            put_off: Mutex::default(),
+            has_put_off: AtomicBool::new(false),
             memory_bytes,
         }
     }
@@ -269,16 +287,42 @@ impl Database {
         self.memory_bytes.load(Ordering::Relaxed)
     }
 
-    /// Holds the database, or learns that a long script does.
+    /// Holds the database, or learns that a long script does. Whatever was put off comes first.
     fn hold(&self) -> Option<MutexGuard<'_, State>> {
-        loop {
+        let mut state = loop {
             if self.long.load(Ordering::Acquire) {
                 return None;
             }
             if let Some(state) = self.state.try_lock_for(LOCK_PATIENCE) {
-                return Some(state);
+                break state;
             }
+        };
+        if self.has_put_off.load(Ordering::Acquire) {
+            self.catch_up(&mut state);
         }
+        Some(state)
+    }
+
+    fn catch_up(&self, state: &mut State) {
+        let put_off = {
+            let mut put_off = self.put_off.lock();
+            self.has_put_off.store(false, Ordering::Release);
+            std::mem::take(&mut *put_off)
+        };
+        for change in put_off {
+            change(state);
+        }
+    }
+
+    /// Makes a change that nobody waits for: at once, or as soon as a long script lets go of the database.
+    fn soon(&self, change: impl FnOnce(&mut State) + Send + 'static) {
+        if let Some(mut state) = self.hold() {
+            change(&mut state);
+            return;
+        }
+        let mut put_off = self.put_off.lock();
+        put_off.push(Box::new(change));
+        self.has_put_off.store(true, Ordering::Release);
     }
 
     /// Holds the database however long that takes. For housekeeping and for threads that may block.
@@ -295,7 +339,7 @@ impl Database {
         let undoable = work.has_script();
         match self.execute(&mut state, client, work, moment, leash, undoable) {
             Some(ran) => ran,
-            None => Ran::Long(work.to_job(client.clone())),
+            None => Ran::Long(Box::new(work.to_job(client.clone()))),
         }
     }
 
@@ -320,6 +364,7 @@ impl Database {
         let killed = self.script.killed.load(Ordering::Acquire);
         self.script.running.store(false, Ordering::Release);
         self.long.store(false, Ordering::Release);
+        self.catch_up(&mut state);
         drop(state);
         ran.unwrap_or_else(|| {
             let error = if killed {
@@ -361,6 +406,9 @@ impl Database {
             return Some(Ran::Done { reply: Reply::NullArray, after: state.newest(&self.log) });
         }
         state.hub.facts.commands += 1;
+        if let Some(known) = state.hub.clients.get_mut(&client.id) {
+            (known.active_ms, known.last_command) = (client.active_ms, client.last_command);
+        }
         let cold = self.cold(state);
         let mut txn = Txn::begin(state.parts(&cold, client, watchdog, moment), undoable);
         let outcome = match work {
@@ -457,45 +505,53 @@ impl Database {
         }
     }
 
-    /// A parked command gives up. Its reply for that case, or nothing if its answer is on the way already.
-    pub fn unpark(&self, ticket: Ticket) -> Option<Reply> {
-        let mut state = self.hold_patiently();
-        let parked = state.parked.remove(&ticket)?;
-        state.hub.stop_waiting(ticket, &parked.keys);
-        Some(parked.on_timeout)
+    /// A parked command gives up.
+    pub fn unpark(&self, ticket: Ticket) -> Unparked {
+        let Some(mut state) = self.hold() else { return Unparked::Busy };
+        match state.unpark(ticket) {
+            Some(reply) => Unparked::Reply(reply),
+            None => Unparked::Answered,
+        }
+    }
+
+    /// A parked command's client has gone: it takes nothing with it.
+    pub fn abandon(&self, ticket: Ticket) {
+        self.soon(move |state| drop(state.unpark(ticket)));
     }
 
     /// A client comes: from now on messages for it go to `outbox`.
     pub fn join(&self, client: &Client, outbox: Arc<dyn Outbox>) {
-        let mut state = self.hold_patiently();
-        state.outboxes.insert(client.id, outbox);
-        state.hub.facts.connections += 1;
-        state.hub.clients.insert(client.id, client.clone());
+        let client = client.clone();
+        self.soon(move |state| {
+            state.outboxes.insert(client.id, outbox);
+            state.hub.facts.connections += 1;
+            state.hub.clients.insert(client.id, client);
+        });
     }
 
     /// A client's line in `CLIENT LIST` has changed.
     pub fn refresh(&self, client: &Client) {
-        if let Some(mut state) = self.hold() {
-            state.hub.clients.insert(client.id, client.clone());
-        }
+        let client = client.clone();
+        self.soon(move |state| drop(state.hub.clients.insert(client.id, client)));
+    }
+
+    /// A client's watches end.
+    pub fn unwatch(&self, client: ClientId, keys: Vec<(Blob, bool)>) {
+        self.soon(move |state| state.hub.unwatch(client, keys.iter().map(|(key, _)| key)));
     }
 
     /// A client goes, with everything it held.
     pub fn leave(&self, client: &Client) {
-        let mut state = self.hold_patiently();
-        state.hub.leave(client);
-        state.outboxes.remove(&client.id);
-        let parked: Vec<Ticket> = state
-            .parked
-            .iter()
-            .filter(|(_, parked)| parked.client.id == client.id)
-            .map(|(&ticket, _)| ticket)
-            .collect();
-        for ticket in parked {
-            if let Some(parked) = state.parked.remove(&ticket) {
-                state.hub.stop_waiting(ticket, &parked.keys);
+        let client = client.clone();
+        self.soon(move |state| {
+            state.hub.leave(&client);
+            state.outboxes.remove(&client.id);
+            let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == client.id;
+            let parked: Vec<Ticket> = state.parked.iter().filter(theirs).map(|(&ticket, _)| ticket).collect();
+            for ticket in parked {
+                state.unpark(ticket);
             }
-        }
+        });
     }
 
     /// Removes some of the keys whose deadlines have passed, in memory and in the store. Whether there are more.
@@ -603,6 +659,13 @@ pub(crate) fn read_record(record: &[u8]) -> Option<(DatabaseId, u64, &[u8])> {
 }
 
 impl State {
+    /// Forgets a parked command; its reply for that case, unless it was answered before.
+    fn unpark(&mut self, ticket: Ticket) -> Option<Reply> {
+        let parked = self.parked.remove(&ticket)?;
+        self.hub.stop_waiting(ticket, &parked.keys);
+        Some(parked.on_timeout)
+    }
+
     fn parts<'a>(
         &'a mut self,
         source: &'a dyn Source,

@@ -17,6 +17,6 @@ mod recovery;
 mod service;
 mod session;
 
-pub use database::{Database, DatabaseId, Delivery, LongJob, Outbox, Ran, ScriptControl, Work};
+pub use database::{Database, DatabaseId, Delivery, LongJob, Outbox, Ran, ScriptControl, Unparked, Work};
 pub use service::{Account, Credentials, Error, Options, Service};
 pub use session::{Session, Step};

@@ -74,7 +74,7 @@ fn apply(
     let cold = Cold { store: &**store, id, epoch: database.space.epoch() };
     replay(&mut database.space, &cold, seq, journal).map_err(|error| match error {
         dormouse_engine::ReplayError::Corrupt(what) => corrupt(what),
-        error => Error::Replay { place: place(), what: error.to_string() },
+        dormouse_engine::ReplayError::Source(error) => Error::Replay { place: place(), what: error.to_string() },
     })?;
     database.seq = database.seq.max(seq);
     Ok(())

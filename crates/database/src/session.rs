@@ -12,7 +12,7 @@ use dormouse_engine::{
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 use dormouse_storage::Lsn;
 
-use crate::database::{LongJob, Outbox, Ran, Work};
+use crate::database::{LongJob, Outbox, Ran, Unparked, Work};
 use crate::service::{Account, Service};
 
 /// What a door does next for a client.
@@ -35,7 +35,7 @@ pub enum Step {
     /// A long script holds the database: try the same command again soon.
     Busy,
     /// Run this on a thread that may block, then hand it to [`Session::resume`].
-    Long(LongJob),
+    Long(Box<LongJob>),
 }
 
 impl Step {
@@ -107,6 +107,7 @@ impl Session {
                 return Step::now(error);
             }
         };
+        self.client.last_command = found.container.unwrap_or(found.command).name;
         if self.client.transaction.is_some() && !found.command.is_not_queued() {
             return self.queue(&found, args);
         }
@@ -198,13 +199,18 @@ impl Session {
     }
 
     /// Runs a long job, on a thread that may block. `limit` ends it when its time is up.
-    pub fn run_long(account: &Account, mut job: LongJob, moment: Moment, limit: &dyn Watchdog) -> (LongJob, Ran) {
+    pub fn run_long(
+        account: &Account,
+        mut job: Box<LongJob>,
+        moment: Moment,
+        limit: &dyn Watchdog,
+    ) -> (Box<LongJob>, Ran) {
         let ran = account.database.run_long(&mut job, moment, limit);
         (job, ran)
     }
 
     /// Takes the outcome of a long job back.
-    pub fn resume(&mut self, job: LongJob, ran: Ran) -> Step {
+    pub fn resume(&mut self, job: Box<LongJob>, ran: Ran) -> Step {
         self.client = job.client;
         Self::step(ran)
     }
@@ -214,9 +220,16 @@ impl Session {
         self.account.as_ref()
     }
 
-    /// A parked command gives up: its reply for that case, or nothing if its answer is on the way.
-    pub fn unpark(&self, ticket: Ticket) -> Option<Reply> {
-        self.account.as_ref()?.database.unpark(ticket)
+    /// A parked command gives up.
+    pub fn unpark(&self, ticket: Ticket) -> Unparked {
+        self.account.as_ref().map_or(Unparked::Answered, |account| account.database.unpark(ticket))
+    }
+
+    /// A parked command's client has gone.
+    pub fn abandon(&self, ticket: Ticket) {
+        if let Some(account) = &self.account {
+            account.database.abandon(ticket);
+        }
     }
 
     /// Runs several commands as one transaction, or none of them.
@@ -371,8 +384,10 @@ impl Session {
         };
         let watching = std::mem::take(&mut self.client.watching);
         if !watching.is_empty() {
-            let id = self.client.id;
-            database.configure(|hub| hub.unwatch(id, watching.iter().map(|(key, _)| key)));
+            database.unwatch(self.client.id, watching);
+        }
+        if self.outbox.is_some() {
+            database.refresh(&self.client);
         }
         if let Step::Long(mut job) = step {
             job.client.watching.clear();

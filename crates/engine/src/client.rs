@@ -89,7 +89,7 @@ pub struct Client {
     pub since_ms: u64,
     /// When it last sent a command.
     pub active_ms: u64,
-    /// The last command, lower case.
+    /// The last command's name.
     pub last_command: &'static str,
     /// Channels it listens to.
     pub channels: BTreeSet<Blob>,
@@ -142,7 +142,7 @@ impl Client {
             self.patterns.len(),
             self.watching.len(),
             self.transaction.as_ref().map_or(0, |transaction| transaction.bytes),
-            if self.last_command.is_empty() { "NULL" } else { self.last_command },
+            if self.last_command.is_empty() { "NULL".to_owned() } else { self.last_command.to_ascii_lowercase() },
             self.grant.user(),
             self.protocol,
             text(&self.library_name),

@@ -19,7 +19,7 @@ const BUSY_AFTER: Duration = Duration::from_secs(5);
 /// How long a script may run at all; then its changes are taken back.
 const SCRIPT_MAX: Duration = Duration::from_mins(1);
 /// How often a waiting command looks whether the database is free.
-const BUSY_POLL: Duration = Duration::from_millis(1);
+pub(crate) const BUSY_POLL: Duration = Duration::from_millis(1);
 
 /// A reply, and what it depends on.
 pub(crate) type Answer = (Reply, Lsn);

@@ -10,18 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use dormouse_database::{Delivery, Session, Step};
+use dormouse_database::{Delivery, Session, Step, Unparked};
 use dormouse_engine::{Client, Door, Grant};
 use dormouse_proto::resp::{Limits, Parsed, Parser, Version, encode};
 use dormouse_proto::{CommandError, Reply};
 use dormouse_storage::Lsn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::clock::moment;
 use crate::mailbox::{Mailbox, Overflowed};
-use crate::perform::{leash, settle};
+use crate::perform::{BUSY_POLL, leash, settle};
 use crate::worker::Worker;
 
 /// Room made in the read buffer before each read.
@@ -195,21 +195,23 @@ impl Connection {
                     }
                 }
                 () = &mut deadline, if waits => {
-                    // Too late to give up if the answer is on its way: then it comes next.
-                    if let Some(reply) = self.session.unpark(ticket) {
-                        self.reply(&reply, Lsn(0));
-                        return Ok(());
+                    match self.session.unpark(ticket) {
+                        Unparked::Reply(reply) => {
+                            self.reply(&reply, Lsn(0));
+                            return Ok(());
+                        }
+                        Unparked::Answered => waits = false,
+                        Unparked::Busy => deadline.as_mut().reset(Instant::now() + BUSY_POLL),
                     }
-                    waits = false;
                 }
                 read = self.stream.read_buf(&mut self.input), if room => {
                     if read? == 0 {
-                        self.session.unpark(ticket);
+                        self.session.abandon(ticket);
                         return Err(Closed);
                     }
                 }
                 _ = stopping.wait_for(|stop| *stop) => {
-                    self.session.unpark(ticket);
+                    self.session.abandon(ticket);
                     return Err(Closed);
                 }
             }

@@ -205,8 +205,12 @@ async fn perform(session: &mut Session, args: Args<'_>) -> (Reply, Lsn) {
     let first = run(session);
     match settle(session, first, run).await {
         Ok(answer) => answer,
-        Err(Step::Parked { ticket, .. }) => (session.unpark(ticket).unwrap_or(Reply::Null), Lsn(0)),
-        Err(_) => (Reply::Null, Lsn(0)),
+        Err(step) => {
+            if let Step::Parked { ticket, .. } = step {
+                session.abandon(ticket);
+            }
+            (CommandError::NotOverRest("blocking".into()).into(), Lsn(0))
+        }
     }
 }
 
