@@ -59,6 +59,7 @@ A TOML file given with --config has the same names as the flags:
   memory = \"2GiB\"";
 
 /// Everything that can be set. Absent means "ask the next source".
+#[expect(clippy::doc_markdown, reason = "these comments are the help text, where backticks would show")]
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Settings {
