@@ -1,4 +1,100 @@
-//! scripting
-use crate::command::Command;
-/// Rows.
-pub(crate) const ROWS: &[Command] = &[];
+//! Commands that run and keep scripts.
+//!
+//! The interpreter is in `script/`; here is what surrounds a run: which text, which keys, which arguments. `EVAL` keeps
+//! what it runs, so that a client may send the hash next time. Kept scripts are as volatile as in Redis.
+
+use dormouse_proto::{Args, CommandError, Reply};
+
+use crate::args::{integer, is};
+use crate::command::{Command, Group, Session, command, container, session};
+use crate::script::{self, Call};
+use crate::txn::{Outcome, Txn};
+
+#[rustfmt::skip]
+pub(crate) const ROWS: &[Command] = &[
+    scripting("EVAL",       -3, eval)      .writes().count_at(2).script().no_script().doc("2.6.0", "Runs a script."),
+    scripting("EVALSHA",    -3, evalsha)   .writes().count_at(2).script().no_script().doc("2.6.0", "Runs a script that is kept under its SHA-1."),
+    scripting("EVAL_RO",    -3, eval_ro)   .reads() .count_at(2).script().no_script().doc("7.0.0", "Runs a script that may not write."),
+    scripting("EVALSHA_RO", -3, evalsha_ro).reads() .count_at(2).script().no_script().doc("7.0.0", "Runs a script that is kept under its SHA-1 and may not write."),
+    container("SCRIPT", SCRIPT).group(Group::Scripting).doc("2.6.0", "Keeps scripts."),
+];
+
+#[rustfmt::skip]
+const SCRIPT: &[Command] = &[
+    scripting("LOAD",    3, load)  .no_script().doc("2.6.0", "Keeps a script and returns its SHA-1."),
+    scripting("EXISTS", -3, exists).no_script().doc("2.6.0", "Whether scripts are kept under these SHA-1s."),
+    scripting("FLUSH",  -2, flush) .no_script().doc("2.6.0", "Forgets every script."),
+    session("KILL",      2, Session::ScriptKill).group(Group::Scripting).no_script().while_busy().doc("2.6.0", "Ends the script that holds the database."),
+];
+
+const fn scripting(name: &'static str, arity: i8, handler: crate::command::Handler) -> Command {
+    command(name, arity, handler).group(Group::Scripting)
+}
+
+fn eval(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    run_text(txn, args, false)
+}
+
+fn evalsha(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    run_kept(txn, args, false)
+}
+
+fn eval_ro(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    run_text(txn, args, true)
+}
+
+fn evalsha_ro(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    run_kept(txn, args, true)
+}
+
+/// Keys and other arguments, after the script and the count.
+fn split(args: Args<'_>) -> Result<(Args<'_>, Args<'_>), CommandError> {
+    let count = integer(args[2])?;
+    let rest = &args[3..];
+    if count > rest.len() as i64 {
+        return Err(CommandError::text("ERR Number of keys can't be greater than number of args"));
+    }
+    let count = usize::try_from(count).map_err(|_| CommandError::text("ERR Number of keys can't be negative"))?;
+    Ok(rest.split_at(count))
+}
+
+fn run_text(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
+    let (keys, rest) = split(args)?;
+    let source = args[1];
+    let sha = script::sha(source);
+    if txn.hub().script(&sha).is_none() {
+        // Only what compiles is kept.
+        script::check(source, txn.hub().limits.script_bytes_max)?;
+        txn.hub().keep_script(&sha, source);
+    }
+    script::run(txn, Call { source, sha: &sha, keys, args: rest, read_only })
+}
+
+fn run_kept(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
+    let (keys, rest) = split(args)?;
+    let sha = String::from_utf8_lossy(args[1]).to_ascii_lowercase();
+    let source = txn.hub().script(&sha).ok_or(CommandError::NoScript)?;
+    script::run(txn, Call { source: &source, sha: &sha, keys, args: rest, read_only })
+}
+
+fn load(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let sha = script::sha(args[2]);
+    script::check(args[2], txn.hub().limits.script_bytes_max)?;
+    txn.hub().keep_script(&sha, args[2]);
+    Ok(Reply::bulk(sha))
+}
+
+fn exists(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let kept = |sha: &&[u8]| txn.hub().script(&String::from_utf8_lossy(sha).to_ascii_lowercase()).is_some();
+    Ok(Reply::Array(args[2..].iter().map(kept).map(Reply::flag).collect()))
+}
+
+fn flush(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    match args[2..] {
+        [] => {}
+        [mode] if is(mode, "SYNC") || is(mode, "ASYNC") => {}
+        _ => return Err(CommandError::text("ERR SCRIPT FLUSH only support SYNC|ASYNC option").into()),
+    }
+    txn.hub().forget_scripts();
+    Ok(Reply::OK)
+}

@@ -19,7 +19,7 @@ use crate::table::{all, find};
 use crate::txn::{Outcome, Txn};
 
 /// The Redis whose commands and replies are ours.
-const REDIS_VERSION: &str = "8.2.0";
+pub(crate) const REDIS_VERSION: &str = "8.2.0";
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[

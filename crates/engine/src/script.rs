@@ -1,4 +1,0 @@
-//! Scripts.
-/// Restrictions of the script at work.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scope {}

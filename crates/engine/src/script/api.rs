@@ -1,0 +1,218 @@
+//! The table `redis`: how a script runs commands and makes replies.
+//!
+//! A command from a script passes the checks of any other (it exists, its arguments count, the client may run it), then
+//! the script's own [`Scope`](super::Scope), and runs in the script's transaction.
+
+use std::rc::Rc;
+
+use dormouse_proto::{CommandError, Reply};
+use mlua::{Lua, MultiValue, Table, Value};
+use smallvec::SmallVec;
+
+use super::convert;
+use super::number::general;
+use super::sandbox::text_of;
+use super::vm::{Fault, Shared};
+use crate::table::find;
+use crate::txn::{Stop, Txn};
+use crate::types::server::REDIS_VERSION;
+
+/// Integers beyond this do not print as such with 17 digits.
+const PLAIN_INTEGER_MAX: u64 = 100_000_000_000_000_000;
+
+/// One argument of a command, as Lua holds it.
+enum Argument {
+    Text(mlua::BorrowedBytes),
+    Number(SmallVec<[u8; 32]>),
+}
+
+impl Argument {
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(Self::Text(text.as_bytes())),
+            Value::Integer(value) if value.unsigned_abs() < PLAIN_INTEGER_MAX => {
+                Some(Self::Number(itoa::Buffer::new().format(*value).bytes().collect()))
+            }
+            Value::Integer(value) => Some(Self::Number(general(*value as f64, 17).into_bytes().into())),
+            Value::Number(value) => Some(Self::Number(general(*value, 17).into_bytes().into())),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(text) => text,
+        }
+    }
+}
+
+fn fail(text: &str) -> mlua::Error {
+    Fault::Reply(text.to_owned()).into()
+}
+
+/// `redis.call`.
+pub(super) fn call(lua: &Lua, txn: &mut Txn<'_>, shared: &Shared, args: &MultiValue) -> mlua::Result<Value> {
+    // Commands may take long where no instruction is counted.
+    if shared.ended.get() || txn.expired() {
+        shared.ended.set(true);
+        return Err(Fault::Ended.into());
+    }
+    let arguments = arguments(args)?;
+    let words: SmallVec<[&[u8]; 8]> = arguments.iter().map(Argument::bytes).collect();
+    let reply = execute(txn, shared, &words)?;
+    convert::value(lua, reply, shared.resp.get())
+}
+
+fn arguments(args: &MultiValue) -> mlua::Result<SmallVec<[Argument; 8]>> {
+    if args.is_empty() {
+        return Err(fail("ERR Please specify at least one argument for this redis lib call"));
+    }
+    args.iter()
+        .map(|arg| {
+            Argument::read(arg)
+                .ok_or_else(|| fail("ERR Lua redis lib command arguments must be strings or integers"))
+        })
+        .collect()
+}
+
+fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<Reply> {
+    let command = find(words).map_err(|error| match error {
+        CommandError::Arity(_) => fail("ERR Wrong number of args calling Redis command from script"),
+        _ => fail("ERR Unknown Redis command called from script"),
+    })?;
+    let command = command.command;
+    let grant = txn.client().grant;
+    if let Some(error) = txn.script.as_ref().and_then(|scope| scope.refusal(command, words, grant)) {
+        return Err(fail(&error.to_string()));
+    }
+    match txn.run(command, words) {
+        Ok(Reply::Error(error)) => Err(fail(&error.to_string())),
+        Ok(reply) => Ok(reply),
+        Err(Stop::Error(error)) => Err(fail(&error.to_string())),
+        Err(Stop::Block(block)) => Ok(block.on_timeout),
+        Err(Stop::Aborted) => {
+            shared.ended.set(true);
+            Err(Fault::Ended.into())
+        }
+    }
+}
+
+/// Fills the table `redis`, but for `call` and `pcall`, which belong to a run.
+pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
+    let redis = lua.create_table()?;
+    for (name, value) in [("LOG_DEBUG", 0), ("LOG_VERBOSE", 1), ("LOG_NOTICE", 2), ("LOG_WARNING", 3)] {
+        redis.raw_set(name, value)?;
+    }
+    for (name, value) in [("REPL_NONE", 0), ("REPL_AOF", 1), ("REPL_SLAVE", 2), ("REPL_REPLICA", 2), ("REPL_ALL", 3)] {
+        redis.raw_set(name, value)?;
+    }
+    redis.raw_set("REDIS_VERSION", REDIS_VERSION)?;
+    redis.raw_set("REDIS_VERSION_NUM", version_number(REDIS_VERSION))?;
+    redis.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
+    redis.raw_set("log", lua.create_function(|_, args| log(&args))?)?;
+    redis.raw_set("error_reply", lua.create_function(error_reply)?)?;
+    redis.raw_set("status_reply", lua.create_function(status_reply)?)?;
+    let kept = Rc::clone(shared);
+    redis.raw_set("setresp", lua.create_function(move |_, args| setresp(&kept, &args))?)?;
+    let kept = Rc::clone(shared);
+    redis.raw_set("acl_check_cmd", lua.create_function(move |_, args| kept.may_run(args))?)?;
+    // Effects are what is logged, always, so there is nothing to switch.
+    redis.raw_set("replicate_commands", lua.create_function(|_, _: MultiValue| Ok(true))?)?;
+    redis.raw_set("set_repl", lua.create_function(|_, args| set_repl(&args))?)?;
+    Ok(redis)
+}
+
+fn version_number(version: &str) -> i64 {
+    version.split('.').filter_map(|part| part.parse::<i64>().ok()).fold(0, |number, part| number << 8 | part)
+}
+
+fn sha1hex(_: &Lua, args: MultiValue) -> mlua::Result<String> {
+    if args.len() != 1 {
+        return Err(fail("ERR wrong number of arguments"));
+    }
+    // What is not text counts as empty, as in Redis.
+    Ok(super::sha(&args.iter().next().and_then(text_of).unwrap_or_default()))
+}
+
+/// Checks its arguments as Redis does; scripts have no log of their own to write to.
+fn log(args: &MultiValue) -> mlua::Result<()> {
+    if args.len() < 2 {
+        return Err(fail("ERR redis.log() requires two arguments or more."));
+    }
+    match args.front() {
+        Some(Value::Integer(0..=3)) => Ok(()),
+        Some(Value::Number(level)) if (0.0..4.0).contains(level) => Ok(()),
+        Some(Value::Integer(_) | Value::Number(_)) => Err(fail("ERR Invalid debug level.")),
+        _ => Err(fail("ERR First argument must be a number (log level).")),
+    }
+}
+
+/// The one string a reply is made of.
+fn single(args: &MultiValue) -> Option<Vec<u8>> {
+    match args.iter().collect::<SmallVec<[&Value; 2]>>()[..] {
+        [Value::String(text)] => Some(text.as_bytes().to_vec()),
+        _ => None,
+    }
+}
+
+fn one_field(lua: &Lua, name: &str, text: &[u8]) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(0, 1)?;
+    table.raw_set(name, lua.create_string(text)?)?;
+    Ok(table)
+}
+
+fn error_reply(lua: &Lua, args: MultiValue) -> mlua::Result<Table> {
+    let Some(text) = single(&args) else {
+        return one_field(lua, "err", b"ERR wrong number or type of arguments");
+    };
+    let text = text.strip_prefix(b"-").unwrap_or(&text);
+    if text.contains(&b' ') { one_field(lua, "err", text) } else { one_field(lua, "err", &[b"ERR ", text].concat()) }
+}
+
+fn status_reply(lua: &Lua, args: MultiValue) -> mlua::Result<Table> {
+    match single(&args) {
+        Some(text) => one_field(lua, "ok", &text),
+        None => one_field(lua, "err", b"ERR wrong number or type of arguments"),
+    }
+}
+
+fn setresp(shared: &Shared, args: &MultiValue) -> mlua::Result<()> {
+    if args.len() != 1 {
+        return Err(fail("ERR redis.setresp() requires one argument."));
+    }
+    match args.front().and_then(text_of).as_deref() {
+        Some(b"2") => shared.resp.set(2),
+        Some(b"3") => shared.resp.set(3),
+        _ => return Err(fail("ERR RESP version must be 2 or 3.")),
+    }
+    Ok(())
+}
+
+fn set_repl(args: &MultiValue) -> mlua::Result<()> {
+    if args.len() != 1 {
+        return Err(fail("ERR redis.set_repl() requires two arguments."));
+    }
+    match args.front() {
+        Some(Value::Integer(0..=3)) => Ok(()),
+        _ => Err(fail(
+            "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+        )),
+    }
+}
+
+/// `redis.acl_check_cmd`, which needs to know the client: it goes through the run's door.
+pub(super) fn check_command(txn: &mut Txn<'_>, args: &MultiValue) -> mlua::Result<Value> {
+    let arguments = arguments(args)?;
+    let words: SmallVec<[&[u8]; 8]> = arguments.iter().map(Argument::bytes).collect();
+    let grant = txn.client().grant;
+    match find(&words) {
+        Ok(found) => Ok(Value::Boolean(found.command.permits(grant))),
+        // Redis looks only at the name.
+        Err(CommandError::Arity(_)) => {
+            let command = words.first().and_then(|name| crate::table::by_name(name));
+            Ok(Value::Boolean(command.is_some_and(|command| command.permits(grant))))
+        }
+        Err(_) => Err(fail("ERR Invalid command passed to redis.acl_check_cmd()")),
+    }
+}

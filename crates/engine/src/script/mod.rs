@@ -1,0 +1,97 @@
+//! Scripts: Lua 5.1, as Redis embeds it, over one [`Txn`].
+//!
+//! A script is a command that runs commands: everything it does goes through [`Txn::run`], so it reads, writes, journals
+//! and rolls back like any other work, and the log never holds Lua. Each thread keeps one interpreter (`vm.rs`) between
+//! scripts; `sandbox.rs` builds what a script may see, `api.rs` is the table `redis`, `convert.rs` is the border between
+//! Lua values and replies, and each library of Redis's has a file of its own.
+//!
+//! Two scripts must never see each other: globals and libraries cannot be changed, and settings start afresh each time.
+//! A script must never outlive its time or its memory: long work asks the watchdog, whoever does it, and no `pcall`
+//! survives the watchdog's answer. See `docs/decisions/0003-lua.md`.
+
+mod api;
+mod bit;
+mod chunk;
+mod convert;
+mod number;
+mod sandbox;
+mod vm;
+
+use dormouse_proto::{Args, Blob, CommandError};
+use hashbrown::HashSet;
+use sha1::{Digest, Sha1};
+
+use crate::client::Grant;
+use crate::command::{Command, Effect, Run};
+use crate::txn::{Outcome, Txn};
+
+pub(crate) use chunk::check;
+
+/// Restrictions of the script at work.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    /// It may not write.
+    read_only: bool,
+    /// It may name these keys only.
+    keys: Option<HashSet<Blob>>,
+}
+
+impl Scope {
+    /// Why a script may not run a command, if so. The command has been found and its arguments counted.
+    fn refusal(&self, command: &Command, args: Args<'_>, grant: Grant) -> Option<CommandError> {
+        if command.is_no_script() || !matches!(command.run, Run::Handler(_)) {
+            return Some(CommandError::text("ERR This Redis command is not allowed from script"));
+        }
+        if self.read_only && command.effect == Effect::Writes {
+            return Some(CommandError::text("ERR Write commands are not allowed from read-only scripts."));
+        }
+        if !command.permits(grant) {
+            return Some(CommandError::text(
+                "ERR The user executing the script can't run this command or subcommand",
+            ));
+        }
+        let declared = self.keys.as_ref()?;
+        if command.does_sweep() {
+            return Some(CommandError::from(format!(
+                "ERR '{}' is not allowed in Lua scripts when 'allow-key-locking' flag is set.",
+                command.name.to_ascii_lowercase()
+            )));
+        }
+        let stranger = command.keys_of(args).find(|key| !declared.contains(*key))?;
+        Some(CommandError::from(format!(
+            "ERR Dynamic keys are not allowed in Lua scripts when 'allow-key-locking' flag is set. Key was: {}",
+            String::from_utf8_lossy(stranger)
+        )))
+    }
+}
+
+/// One run of a script.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// Its text.
+    pub(crate) source: &'a [u8],
+    /// The text's [`sha`].
+    pub(crate) sha: &'a str,
+    /// What it finds as `KEYS`.
+    pub(crate) keys: Args<'a>,
+    /// What it finds as `ARGV`.
+    pub(crate) args: Args<'a>,
+    /// Whether writes are refused, whatever the script's own flags say.
+    pub(crate) read_only: bool,
+}
+
+/// Runs a script.
+pub(crate) fn run(txn: &mut Txn<'_>, call: Call<'_>) -> Outcome {
+    let may_block = std::mem::replace(&mut txn.may_block, false);
+    let outcome = vm::run(txn, call);
+    txn.script = None;
+    txn.may_block = may_block;
+    outcome
+}
+
+/// The name a script is kept under: the SHA-1 of its bytes, in lower-case hexadecimal.
+pub(crate) fn sha(source: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digest = Sha1::digest(source);
+    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}

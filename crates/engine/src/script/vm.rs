@@ -1,0 +1,302 @@
+//! The interpreter of a thread, and one run of a script in it.
+//!
+//! Making a Lua state costs far more than running most scripts, so a thread keeps one, with the scripts it has compiled.
+//! What a run may leave behind is nothing: libraries are locked (`sandbox.rs`), [`Shared`] is set afresh, and garbage past
+//! a bound is collected. If a run panics, its interpreter is dropped with it.
+//!
+//! Rust code inside Lua cannot borrow the transaction, which lives shorter than the interpreter. Each run therefore opens
+//! one *door*: a scoped function, known as `redis.call`, through which commands and the watchdog's question go. The hook
+//! that counts instructions knocks there too.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use dormouse_proto::{Args, Blob, CommandError, Reply};
+use hashbrown::HashMap;
+use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+
+use super::convert::{self, Fields};
+use super::sandbox::{self, Sandbox};
+use super::{Call, Scope, api, chunk};
+use crate::txn::{Outcome, Stop, Txn};
+
+/// Instructions between two questions to the watchdog.
+const INSTRUCTIONS_PER_QUESTION: u32 = 1_000;
+/// Most compiled scripts a thread keeps, and most bytes of their text; past either, all go.
+const CHUNKS_MAX: usize = 512;
+const CHUNK_BYTES_MAX: usize = 8 << 20;
+/// Memory an idle interpreter may hold beyond what it began with.
+const IDLE_BYTES_MAX: usize = 16 << 20;
+
+/// Why Rust code ends a script, or the part of it under a `pcall`.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// A command failed: the error as the client would get it. Lua sees `{err = …}`.
+    #[error("{0}")]
+    Reply(String),
+    /// The watchdog ended the script. Lua never gets to see this.
+    #[error("the script was ended")]
+    Ended,
+}
+
+impl From<Fault> for mlua::Error {
+    fn from(fault: Fault) -> Self {
+        Self::external(fault)
+    }
+}
+
+/// An error that left the script.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The text, its code first.
+    pub(super) text: String,
+    /// Source and line.
+    pub(super) place: Option<(String, usize)>,
+}
+
+/// What a call through the door is about.
+#[derive(Clone, Copy, Debug, Default)]
+enum Knock {
+    /// A command to run.
+    #[default]
+    Command,
+    /// Whether the time is up.
+    Watchdog,
+    /// Whether a command may be run.
+    Permission,
+}
+
+/// What the functions of an interpreter share about the run at work.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// The door of this run.
+    door: RefCell<Option<Function>>,
+    /// What the next knock at the door is about.
+    knock: Cell<Knock>,
+    /// The watchdog has answered.
+    pub(super) ended: Cell<bool>,
+    /// RESP version that replies look like inside the script.
+    pub(super) resp: Cell<u8>,
+    /// State of `math.random`; the low 48 bits count.
+    pub(super) draws: Cell<u64>,
+    /// What `os.clock` will say next, in microseconds.
+    pub(super) clock_us: Cell<u64>,
+    /// Most bytes one value may take on its way out of Lua.
+    pub(super) bytes_max: Cell<usize>,
+    /// The error that left the script, if one did.
+    pub(super) failure: RefCell<Option<Failure>>,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self {
+            door: RefCell::default(),
+            knock: Cell::default(),
+            ended: Cell::default(),
+            resp: Cell::new(2),
+            draws: Cell::default(),
+            clock_us: Cell::default(),
+            bytes_max: Cell::default(),
+            failure: RefCell::default(),
+        }
+    }
+
+    fn reset(&self, seed: u64) {
+        self.ended.set(false);
+        self.knock.set(Knock::Command);
+        self.resp.set(2);
+        self.draws.set(seed);
+        self.clock_us.set(0);
+        self.failure.replace(None);
+    }
+
+    /// Asks the watchdog, from code that may run long. An error if the script must end.
+    pub(super) fn ask(&self) -> mlua::Result<()> {
+        if !self.ended.get() {
+            let Some(door) = self.door.borrow().clone() else { return Ok(()) };
+            self.knock.set(Knock::Watchdog);
+            door.call::<()>(())?;
+        }
+        if self.ended.get() { Err(Fault::Ended.into()) } else { Ok(()) }
+    }
+}
+
+impl Shared {
+    /// Whether the client may run a command: `redis.acl_check_cmd`.
+    pub(super) fn may_run(&self, args: MultiValue) -> mlua::Result<Value> {
+        let Some(door) = self.door.borrow().clone() else { return Ok(Value::Nil) };
+        self.knock.set(Knock::Permission);
+        door.call(args)
+    }
+}
+
+/// A Lua state, ready to run scripts.
+pub(super) struct Interpreter {
+    lua: Lua,
+    shared: Rc<Shared>,
+    sandbox: Sandbox,
+    fields: Fields,
+    chunks: HashMap<Box<str>, (chunk::Flags, Function)>,
+    chunk_bytes: usize,
+    /// Memory it took when it was new.
+    baseline: usize,
+    limit_bytes: usize,
+}
+
+thread_local! {
+    static INTERPRETER: Cell<Option<Box<Interpreter>>> = const { Cell::new(None) };
+}
+
+/// Lends the thread's interpreter.
+pub(super) fn with<T>(limit_bytes: usize, work: impl FnOnce(&mut Interpreter) -> T) -> T {
+    let mut interpreter = INTERPRETER.take().unwrap_or_else(|| Box::new(Interpreter::new()));
+    interpreter.bound(limit_bytes);
+    let done = work(&mut interpreter);
+    interpreter.tidy();
+    INTERPRETER.set(Some(interpreter));
+    done
+}
+
+/// Runs a script; see [`super::run`].
+pub(super) fn run(txn: &mut Txn<'_>, call: Call<'_>) -> Outcome {
+    let limit_bytes = txn.hub().limits.script_bytes_max;
+    with(limit_bytes, |interpreter| interpreter.run(txn, call))
+}
+
+impl Interpreter {
+    fn new() -> Self {
+        let build = || -> mlua::Result<Self> {
+            let lua = Lua::new_with(StdLib::TABLE | StdLib::STRING | StdLib::MATH, LuaOptions::default())?;
+            let shared = Rc::new(Shared::new());
+            let sandbox = sandbox::build(&lua, &shared)?;
+            let fields = Fields::new(&lua)?;
+            let asked = Rc::clone(&shared);
+            let every = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_QUESTION);
+            lua.set_global_hook(every, move |_, _| asked.ask().map(|()| VmState::Continue))?;
+            lua.gc_collect()?;
+            let baseline = lua.used_memory();
+            let (chunks, chunk_bytes) = (HashMap::new(), 0);
+            Ok(Self { lua, shared, sandbox, fields, chunks, chunk_bytes, baseline, limit_bytes: 0 })
+        };
+        build().expect("the sandbox is built from our own code, which does not fail")
+    }
+
+    /// The Lua state.
+    pub(super) const fn lua(&self) -> &Lua {
+        &self.lua
+    }
+
+    fn bound(&mut self, limit_bytes: usize) {
+        self.limit_bytes = limit_bytes;
+        self.shared.bytes_max.set(limit_bytes);
+        let most = self.lua.used_memory().saturating_add(limit_bytes);
+        self.lua.set_memory_limit(most).expect("a vendored Lua counts its memory");
+    }
+
+    /// Drops what the last run left, if that is much.
+    fn tidy(&mut self) {
+        if self.lua.used_memory() > self.baseline + IDLE_BYTES_MAX {
+            self.lua.set_memory_limit(0).expect("a vendored Lua counts its memory");
+            self.sandbox.forget_arguments();
+            self.collect();
+            if self.lua.used_memory() > self.baseline + IDLE_BYTES_MAX {
+                self.chunks.clear();
+                self.chunk_bytes = 0;
+                self.collect();
+            }
+        }
+    }
+
+    fn collect(&self) {
+        // No value of ours has a finaliser that could fail.
+        self.lua.gc_collect().expect("collecting garbage runs no script");
+    }
+
+    fn chunk(&mut self, sha: &str, source: &[u8]) -> Result<(chunk::Flags, Function), CommandError> {
+        if let Some((flags, function)) = self.chunks.get(sha) {
+            return Ok((*flags, function.clone()));
+        }
+        let (flags, function) = chunk::compile(&self.lua, source)?;
+        if self.chunks.len() >= CHUNKS_MAX || self.chunk_bytes + source.len() > CHUNK_BYTES_MAX {
+            self.chunks.clear();
+            self.chunk_bytes = 0;
+        }
+        self.chunk_bytes += source.len();
+        self.chunks.insert(sha.into(), (flags, function.clone()));
+        Ok((flags, function))
+    }
+
+    fn run(&mut self, txn: &mut Txn<'_>, call: Call<'_>) -> Outcome {
+        let (flags, function) = self.chunk(call.sha, call.source)?;
+        txn.script = Some(Scope {
+            read_only: call.read_only || flags.no_writes,
+            keys: flags.key_locking.then(|| call.keys.iter().copied().map(Blob::from).collect()),
+        });
+        self.shared.reset(txn.random().next_u64());
+        let result = self.enter(txn, &function, call);
+        self.shared.door.replace(None);
+        if self.shared.ended.get() {
+            return Err(Stop::Aborted);
+        }
+        match result {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(failure)) => Err(report(failure, call.sha).into()),
+            // Whatever mlua itself ran into, as a rule the limit on memory.
+            Err(error) => {
+                let text = match sandbox::problem(&error) {
+                    sandbox::Problem::Reply(text) => text,
+                    sandbox::Problem::Text(text) => format!("ERR {text}"),
+                    sandbox::Problem::Ended => return Err(Stop::Aborted),
+                };
+                Err(report(Failure { text, place: None }, call.sha).into())
+            }
+        }
+    }
+
+    fn enter(
+        &self,
+        txn: &mut Txn<'_>,
+        function: &Function,
+        call: Call<'_>,
+    ) -> mlua::Result<Result<Reply, Failure>> {
+        self.sandbox.set_arguments(self.strings(call.keys)?, self.strings(call.args)?)?;
+        let txn = RefCell::new(txn);
+        self.lua.scope(|scope| {
+            let door = scope.create_function(|lua, args: MultiValue| {
+                let mut txn = txn.borrow_mut();
+                match self.shared.knock.take() {
+                    Knock::Command => api::call(lua, &mut txn, &self.shared, &args),
+                    Knock::Watchdog => {
+                        self.shared.ended.set(txn.expired());
+                        Ok(Value::Nil)
+                    }
+                    Knock::Permission => api::check_command(&mut txn, &args),
+                }
+            })?;
+            self.sandbox.open(&door)?;
+            self.shared.door.replace(Some(door));
+            let (fine, value): (bool, Value) = self.sandbox.protect.call(function)?;
+            if fine {
+                return Ok(convert::reply(&self.fields, value, self.shared.resp.get(), self.limit_bytes));
+            }
+            // No failure noted: Lua could not even run the handler that notes it.
+            Ok(Err(self.shared.failure.take().unwrap_or_else(|| sandbox::failure(&self.lua, &value))))
+        })
+    }
+
+    fn strings(&self, args: Args<'_>) -> mlua::Result<Table> {
+        let table = self.lua.create_table_with_capacity(args.len(), 0)?;
+        for arg in args {
+            table.raw_push(self.lua.create_string(arg)?)?;
+        }
+        Ok(table)
+    }
+}
+
+/// The error a client gets, with the place in the script.
+fn report(failure: Failure, sha: &str) -> CommandError {
+    CommandError::from(match failure.place {
+        Some((source, line)) => format!("{} script: {sha}, on {source}:{line}.", failure.text),
+        None => failure.text,
+    })
+}
