@@ -477,6 +477,36 @@ mod tests {
         assert_eq!(content, model.into_iter().map(bulk).collect());
     }
 
+    /// The events are those redis-server 7.0.15 sends.
+    #[test]
+    fn events_are_announced_as_in_redis() {
+        let mut bench = Bench::new();
+        bench.hub.events = crate::hub::Notifications::parse(b"EA").unwrap();
+        bench.hub.subscribe_pattern(bench.client.id, &Blob::from(b"*".as_slice()));
+        for (line, expected) in [
+            ("HSET h a 1", "hset:h"),
+            ("HSET h a 1", "hset:h"),
+            ("HMSET h a 1 b 2", "hset:h"),
+            ("HSETNX h a 2", ""),
+            ("HSETNX h z 2", "hset:h"),
+            ("HINCRBY h a 1", "hincrby:h"),
+            ("HINCRBYFLOAT h a 1", "hincrbyfloat:h"),
+            ("HDEL h nope", ""),
+            ("HDEL h a nope", "hdel:h"),
+            ("HGETDEL h FIELDS 1 nope", ""),
+            ("HDEL h b z", "hdel:h del:h"),
+        ] {
+            bench.published.clear();
+            bench.run(line);
+            let event = |(channel, key): &(Blob, Blob)| {
+                let name = channel.strip_prefix(b"__keyevent@0__:").unwrap();
+                format!("{}:{}", name.escape_ascii(), key.escape_ascii())
+            };
+            let events: Vec<_> = bench.published.iter().map(event).collect();
+            assert_eq!(events.join(" "), expected, "{line}");
+        }
+    }
+
     #[test]
     fn very_many_fields_at_once_are_fast_enough() {
         let mut bench = Bench::new();

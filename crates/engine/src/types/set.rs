@@ -574,6 +574,51 @@ mod tests {
         assert_eq!(set.iter().cloned().collect::<BTreeSet<_>>(), model);
     }
 
+    /// The events are those redis-server 7.0.15 sends.
+    #[test]
+    fn events_are_announced_as_in_redis() {
+        let mut bench = Bench::new();
+        bench.hub.events = crate::hub::Notifications::parse(b"EA").unwrap();
+        bench.hub.subscribe_pattern(bench.client.id, &Blob::from(b"*".as_slice()));
+        for (line, expected) in [
+            ("SADD s a b", "sadd:s"),
+            ("SADD s a", ""),
+            ("SREM s nope", ""),
+            ("SREM s a", "srem:s"),
+            ("SREM s b", "srem:s del:s"),
+            ("SADD s a b c d", "sadd:s"),
+            ("SPOP s", "spop:s"),
+            ("SPOP s 0", ""),
+            ("SPOP s 2", "spop:s"),
+            ("SPOP s 1", "spop:s del:s"),
+            ("SADD s a b c", "sadd:s"),
+            ("SPOP s 100", "spop:s del:s"),
+            ("SADD s a", "sadd:s"),
+            ("SPOP s", "spop:s del:s"),
+            ("SADD s a b", "sadd:s"),
+            ("SADD t a", "sadd:t"),
+            ("SMOVE s t a", "srem:s"),
+            ("SMOVE s t b", "srem:s del:s sadd:t"),
+            ("SMOVE t t a", ""),
+            ("SMOVE t u a", "srem:t sadd:u"),
+            ("SINTERSTORE d t missing", ""),
+            ("SUNIONSTORE d t u", "sunionstore:d"),
+            ("SINTERSTORE d t u", "del:d"),
+            ("SDIFFSTORE d t t", ""),
+            ("SET d x", "set:d"),
+            ("SINTERSTORE d missing t", "del:d"),
+        ] {
+            bench.published.clear();
+            bench.run(line);
+            let event = |(channel, key): &(Blob, Blob)| {
+                let name = channel.strip_prefix(b"__keyevent@0__:").unwrap();
+                format!("{}:{}", name.escape_ascii(), key.escape_ascii())
+            };
+            let events: Vec<_> = bench.published.iter().map(event).collect();
+            assert_eq!(events.join(" "), expected, "{line}");
+        }
+    }
+
     #[test]
     fn very_many_members_at_once_are_fast_enough() {
         let mut bench = Bench::new();
