@@ -350,14 +350,18 @@ impl Command {
             if key.len() > limits.key_bytes_max {
                 return Err(CommandError::KeyTooLong { limit: limits.key_bytes_max, actual: key.len() }.into());
             }
-            if self.may_grow() && self.effect == Effect::Writes {
-                let size = txn.value(key)?.map_or(0, Value::memory_bytes);
-                // Only a value that is already large can get too large by one request.
-                if size > limits.record_bytes_max / 2
-                    && size + args.iter().map(|arg| arg.len()).sum::<usize>() > limits.record_bytes_max
-                {
-                    return Err(CommandError::RecordTooLarge.into());
-                }
+        }
+        if !self.may_grow() || self.effect != Effect::Writes {
+            return Ok(());
+        }
+        // No value can pass the limit unless all of them together do, which spares nearly every command the look.
+        let more = args.iter().map(|arg| arg.len()).sum::<usize>();
+        if txn.space().memory_bytes() + more <= limits.record_bytes_max && txn.space().cold() == 0 {
+            return Ok(());
+        }
+        for key in self.keys_of(args) {
+            if txn.value(key)?.map_or(0, Value::memory_bytes) + more > limits.record_bytes_max {
+                return Err(CommandError::RecordTooLarge.into());
             }
         }
         Ok(())
