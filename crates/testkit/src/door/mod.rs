@@ -1,0 +1,82 @@
+//! Ways to a database: the engine in this process, a server over RESP or REST, a real Redis.
+//!
+//! Whatever is behind a door, its replies come out in RESP2's shapes, so that one text fits all. A door has clients by name
+//! (one alone has the empty name); what a door cannot do it says in its [`Abilities`], and whoever runs a text skips what
+//! needs more.
+
+mod engine;
+mod redis;
+mod resp;
+mod rest;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use dormouse_proto::Reply;
+use dormouse_proto::resp::{Version as Protocol, decode_reply, encode};
+
+pub use engine::EngineDoor;
+pub use redis::RealServer;
+pub use resp::RespDoor;
+pub use rest::RestDoor;
+
+use crate::page::Version;
+
+/// How long to wait for a reply that must come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a door can do.
+#[derive(Clone, Copy, Debug)]
+pub struct Abilities {
+    /// It is Dormouse, so deliberate differences hold.
+    pub dormouse: bool,
+    /// A client stays connected between commands, and transactions run.
+    pub connection: bool,
+    /// There may be several clients.
+    pub clients: bool,
+    /// The Redis it claims to be.
+    pub version: Version,
+}
+
+/// See the module's text.
+pub trait Door {
+    /// What to call it in a report.
+    fn name(&self) -> &str;
+
+    /// What it can do.
+    fn abilities(&self) -> Abilities;
+
+    /// Back to an empty database and clients that have just connected.
+    fn reset(&mut self) -> Result<()>;
+
+    /// Sends a command.
+    fn send(&mut self, client: &str, args: &[Vec<u8>]) -> Result<()>;
+
+    /// The next reply for a client, if one comes in time.
+    fn receive(&mut self, client: &str, patience: Duration) -> Result<Option<Reply>>;
+
+    /// Lets time pass.
+    fn pass(&mut self, ms: u64);
+
+    /// Sends a command and reads all of its replies, nearly always one.
+    fn run(&mut self, client: &str, args: &[Vec<u8>]) -> Result<Vec<Reply>> {
+        self.send(client, args)?;
+        match self.receive(client, PATIENCE)? {
+            Some(reply) => Ok(vec![reply]),
+            None => anyhow::bail!("no reply"),
+        }
+    }
+}
+
+/// A reply as a RESP2 client would see it; several, if it is several.
+pub(crate) fn as_resp2(reply: &Reply) -> Vec<Reply> {
+    let mut bytes = Vec::new();
+    encode(reply, Protocol::Resp2, &mut bytes);
+    let mut rest = bytes.as_slice();
+    let mut replies = Vec::new();
+    while let Ok(Some((reply, used))) = decode_reply(rest) {
+        replies.push(reply);
+        rest = &rest[used..];
+    }
+    replies
+}

@@ -1,0 +1,67 @@
+//! The pages hold: on the engine, and on a real Redis if one is installed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use dormouse_engine::{Run, all};
+use dormouse_testkit::door::{EngineDoor, RealServer};
+use dormouse_testkit::page::Page;
+use dormouse_testkit::run;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn pages() -> Vec<Page> {
+    Page::load_all(&root().join("conformance")).expect("the pages can be read")
+}
+
+/// The server to compare with. Where one must be there (`DORMOUSE_REQUIRE_REDIS=1`), its absence is a failure.
+fn redis() -> Option<RealServer> {
+    let Some(binary) = RealServer::installed() else {
+        let required = std::env::var_os("DORMOUSE_REQUIRE_REDIS").is_some_and(|value| value == "1");
+        assert!(!required, "DORMOUSE_REQUIRE_REDIS is set, but there is no redis-server");
+        #[expect(clippy::print_stderr, reason = "a test that did nothing must say so")]
+        {
+            eprintln!("skipped: no redis-server is installed");
+        }
+        return None;
+    };
+    Some(RealServer::start(&binary).expect("an installed server starts"))
+}
+
+#[test]
+fn pages_hold_on_the_engine() {
+    let report = run::pages(&mut EngineDoor::default(), &pages()).unwrap();
+    assert!(report.failures.is_empty(), "\n{report}");
+}
+
+#[test]
+fn pages_hold_on_redis() {
+    let Some(server) = redis() else { return };
+    let report = run::pages(&mut server.door().unwrap(), &pages()).unwrap();
+    assert!(report.failures.is_empty(), "\n{report}");
+}
+
+#[test]
+fn every_row_has_a_page() {
+    let mut used: BTreeSet<String> = BTreeSet::new();
+    for page in &pages() {
+        for args in page.commands() {
+            let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let word = |at: usize| words.get(at).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase());
+            let name = word(0).unwrap_or_default();
+            used.extend(word(1).map(|sub| format!("{name} {sub}")));
+            used.insert(name);
+        }
+    }
+    let mut missing = Vec::new();
+    for row in all() {
+        if !matches!(row.run, Run::Container) && !used.contains(row.name) {
+            missing.push(row.name.to_owned());
+        }
+        let inner = row.subcommands.iter().map(|inner| format!("{} {}", row.name, inner.name));
+        missing.extend(inner.filter(|name| !used.contains(name)));
+    }
+    assert!(missing.is_empty(), "rows that no page shows: {}", missing.join(", "));
+}
