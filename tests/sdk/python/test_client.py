@@ -63,7 +63,7 @@ def test_text_comes_back_as_it_went(redis, text):
     redis.set("k", text)
     assert redis.get("k") == text
     assert redis.mget("k", "k") == [text, text]
-    redis.hset("h", text or "empty", text)
+    redis.hset("h", values={text or "empty": text})
     assert redis.hgetall("h") == {text or "empty": text}
     plain = Redis.from_env(rest_encoding=None, rest_retries=0)
     assert plain.get("k") == text

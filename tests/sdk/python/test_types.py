@@ -107,7 +107,7 @@ def test_lists(redis):
     assert redis.lpop("l", 10) == ["a", "b"]
     assert redis.rpop("l") is None
     redis.rpush("l", 1, 2, 3, 4, 5)
-    assert redis.ltrim("l", 1, -2) is True
+    assert redis.ltrim("l", 1, -2) == "OK"
     assert redis.lmove("l", "l2", "LEFT", "RIGHT") == "2"
     assert redis.rpoplpush("l", "l2") == "4"
     assert redis.lrange("l2", 0, -1) == ["4", "2"]
