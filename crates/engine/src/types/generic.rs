@@ -7,13 +7,14 @@
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
-use crate::args::{Options, Span, integer, integer_text, is};
+use crate::args::{Options, Span, integer, is};
 use crate::command::{Command, Group, Handler, Session, command, session};
 use crate::glob;
 use crate::hub::Event;
 use crate::moment::Random;
 use crate::scan_map::Cursor;
 use crate::txn::{Deadline, Outcome, Stop, Txn};
+use crate::types::collection::{parse_cursor, scan_reply};
 use crate::value::{Type, Value};
 
 // UNLINK without keys is no error, unlike in Redis: clients of the REST protocol pass on an empty list.
@@ -312,8 +313,7 @@ impl<'a> Scan<'a> {
 }
 
 fn scan(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let cursor = std::str::from_utf8(args[1]).ok().and_then(|digits| digits.parse().ok());
-    let cursor = Cursor(cursor.ok_or(CommandError::text("ERR invalid cursor"))?);
+    let cursor = Cursor(parse_cursor(args[1])?);
     let scan = Scan::parse(&args[2..])?;
     // A cursor that is none of ours is past the end.
     let (next, keys) = if cursor.is_valid() { txn.scan_keys(cursor, scan.count)? } else { (Cursor(0), Vec::new()) };
@@ -332,7 +332,7 @@ fn scan(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
             found.push(Reply::bulk(kind.name()));
         }
     }
-    Ok(Reply::Array(vec![Reply::Bulk(integer_text(next.0 as i64)), Reply::Array(found)]))
+    Ok(scan_reply(next, found))
 }
 
 fn randomkey(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
