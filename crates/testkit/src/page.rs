@@ -96,6 +96,11 @@ pub enum Act {
         /// What it must hear.
         expected: Vec<Expect>,
     },
+    /// A client is still blocked.
+    Waits {
+        /// The client's name.
+        client: String,
+    },
     /// Time passes.
     Passes {
         /// How much.
@@ -171,7 +176,7 @@ impl Page {
         let blocks = self.sections.iter().flat_map(|section| &section.blocks);
         blocks.flat_map(|block| &block.steps).filter_map(|step| match &step.act {
             Act::Command { args, .. } => Some(args.as_slice()),
-            Act::Hears { .. } | Act::Passes { .. } => None,
+            Act::Hears { .. } | Act::Waits { .. } | Act::Passes { .. } => None,
         })
     }
 }
@@ -201,7 +206,7 @@ type Failed = (usize, String);
 enum Start<'a> {
     Command { client: &'a str, text: &'a str },
     Hears { client: &'a str, text: &'a str },
-    Blocked,
+    Blocked { client: &'a str },
     Passes(&'a str),
 }
 
@@ -226,7 +231,7 @@ fn start<'a>(line: &'a str, rules: &Rules) -> Option<Start<'a>> {
     if let Some(text) = rest.strip_prefix("< ") {
         return Some(Start::Hears { client, text });
     }
-    (rest.trim() == ": (blocked)").then_some(Start::Blocked)
+    (rest.trim() == ": (blocked)").then_some(Start::Blocked { client })
 }
 
 fn steps(body: &[(usize, &str)], rules: &Rules) -> Result<Vec<Step>, Failed> {
@@ -247,13 +252,15 @@ fn steps(body: &[(usize, &str)], rules: &Rules) -> Result<Vec<Step>, Failed> {
             Start::Passes(amount) => {
                 Act::Passes { ms: duration(amount).ok_or_else(|| fail(format!("not a time: {amount}")))? }
             }
-            Start::Blocked => {
-                let Some(Step { act: Act::Command { expected, .. }, .. }) = steps.last_mut() else {
-                    return Err(fail("nothing is blocked here".to_owned()));
-                };
-                *expected = Expected::Blocked;
-                continue;
-            }
+            Start::Blocked { client } => match steps.last_mut() {
+                Some(Step { act: Act::Command { client: sender, expected, .. }, .. })
+                    if sender == client && *expected == Expected::Replies(Vec::new()) =>
+                {
+                    *expected = Expected::Blocked;
+                    continue;
+                }
+                _ => Act::Waits { client: client.to_owned() },
+            },
             Start::Hears { client, text } => {
                 let lines: Vec<(usize, &str)> = std::iter::once((line, text)).chain(follows.iter().copied()).collect();
                 at += follows.len();

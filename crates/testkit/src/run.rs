@@ -12,7 +12,7 @@ use crate::page::{Act, Block, Expected, Page, Rules, Step};
 use crate::reply_text;
 
 /// How long a command must stay silent to count as blocked.
-const BLOCKED_FOR: Duration = Duration::from_millis(150);
+const BLOCKED_FOR: Duration = Duration::from_millis(100);
 
 /// What came of a run.
 #[derive(Debug, Default)]
@@ -103,6 +103,7 @@ fn failure(page: &Page, step: &Step, expected: String, got: String) -> Failure {
         Act::Command { client, args, .. } if client.is_empty() => reply_text::command(args),
         Act::Command { client, args, .. } => format!("({client}) {}", reply_text::command(args)),
         Act::Hears { client, .. } => format!("({client} hears)"),
+        Act::Waits { client } => format!("({client} waits)"),
         Act::Passes { ms } => format!("({ms} ms pass)"),
     };
     Failure { page: page.name.clone(), line: step.line, command, expected, got }
@@ -117,11 +118,16 @@ fn run_step(door: &mut dyn Door, step: &Step, unordered: bool) -> Result<Differe
             door.pass(*ms);
             None
         }
+        Act::Command { args, .. } if !door.can_run(args) => None,
         Act::Command { client, args, expected: Expected::Replies(expected) } => {
             compare(expected, &door.run(client, args)?, unordered)
         }
         Act::Command { client, args, expected: Expected::Blocked } => {
             door.send(client, args)?;
+            let early = door.receive(client, BLOCKED_FOR)?;
+            early.map(|reply| ("(blocked)".to_owned(), reply_text::text(&reply)))
+        }
+        Act::Waits { client } => {
             let early = door.receive(client, BLOCKED_FOR)?;
             early.map(|reply| ("(blocked)".to_owned(), reply_text::text(&reply)))
         }

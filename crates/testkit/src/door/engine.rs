@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use dormouse_engine::testing::Bench;
-use dormouse_engine::{Block, Stop};
+use dormouse_engine::{Block, Run, Stop, find};
 use dormouse_proto::Reply;
 
 use super::{Abilities, Door, as_resp2};
@@ -45,6 +45,12 @@ impl Door for EngineDoor {
 
     fn abilities(&self) -> Abilities {
         Abilities { dormouse: true, connection: false, clients: false, version: Version::NEWEST }
+    }
+
+    /// Not what the layer above runs.
+    fn can_run(&self, args: &[Vec<u8>]) -> bool {
+        let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        find(&words).map_or(true, |found| !matches!(found.command.run, Run::Session(_)))
     }
 
     fn reset(&mut self) -> Result<()> {

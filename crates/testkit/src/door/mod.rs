@@ -46,6 +46,11 @@ pub trait Door {
     /// What it can do.
     fn abilities(&self) -> Abilities;
 
+    /// Whether this very command can run here.
+    fn can_run(&self, _args: &[Vec<u8>]) -> bool {
+        true
+    }
+
     /// Back to an empty database and clients that have just connected.
     fn reset(&mut self) -> Result<()>;
 
