@@ -417,6 +417,7 @@ impl Database {
         };
         if outcome == Err(Stop::Aborted) {
             txn.rollback();
+            state.skip_seq();
             return None;
         }
         let done = txn.finish();
@@ -675,6 +676,13 @@ impl State {
     ) -> Parts<'a> {
         let seq = self.seq + 1;
         Parts { space: &mut self.space, source, hub: &mut self.hub, client, watchdog, moment, seq }
+    }
+
+    /// Uses up a sequence number without a record. Who sees it depends on what was there before.
+    fn skip_seq(&mut self) {
+        self.seq += 1;
+        let newest = self.commits.back().map_or(Lsn(0), |&(_, lsn)| lsn);
+        self.commits.push_back((self.seq, newest));
     }
 
     fn forget_durable(&mut self, log: &Log) {

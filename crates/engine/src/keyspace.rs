@@ -19,7 +19,7 @@ use crate::value::Value;
 /// Version of the layout of a stored record.
 const RECORD_VERSION: u8 = 1;
 /// What an entry costs in memory beside its key's and value's bytes: its slot, its hash, the slack of a page.
-const ENTRY_BYTES: usize = 120;
+pub(crate) const ENTRY_BYTES: usize = 120;
 
 /// What the store has of a key in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,10 +299,18 @@ impl Keyspace {
             entry.dirty = true;
             self.dirty.push((hash, Blob::from(key)));
         }
-        entry.seq = seq;
+        let seq_before = std::mem::replace(&mut entry.seq, seq);
         entry.hot = true;
         let before = entry.value.as_ref().map_or(0, Value::memory_bytes);
-        Some(Loan { entry, hash, before, bytes: &mut self.bytes, live: &mut self.live, expiry: &mut self.expiry })
+        Some(Loan {
+            entry,
+            hash,
+            seq_before,
+            before,
+            bytes: &mut self.bytes,
+            live: &mut self.live,
+            expiry: &mut self.expiry,
+        })
     }
 
     /// Marks a key as used.
@@ -440,6 +448,7 @@ pub(crate) const fn heap_bytes(bytes: &[u8]) -> usize {
 pub(crate) struct Loan<'a> {
     pub(crate) entry: &'a mut Entry,
     hash: u64,
+    seq_before: u64,
     before: usize,
     bytes: &'a mut usize,
     live: &'a mut u64,
@@ -456,6 +465,11 @@ impl Loan<'_> {
             self.expiry.insert((expires_at, self.hash));
         }
         self.entry.expires_at = expires_at;
+    }
+
+    /// Nothing was changed after all: the key still is what its last transaction made it.
+    pub(crate) const fn unchanged(&mut self) {
+        self.entry.seq = self.seq_before;
     }
 
     /// Removes the value if it became void. Returns it, with its deadline.

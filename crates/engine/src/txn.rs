@@ -238,7 +238,8 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// Takes everything back, as if it had never begun.
+    /// Takes everything back, as if it had never begun, but for one thing: keys it touched keep its sequence number, so
+    /// that number must not be given to another transaction.
     ///
     /// # Panics
     /// If the work was not begun as undoable, which is a bug of the caller.
@@ -554,20 +555,21 @@ impl<'a> Txn<'a> {
     pub fn edit<T: Kind>(&mut self, key: &[u8]) -> Result<Edit<'_, T>, Stop> {
         let hash = hash(key);
         self.prepare(hash, key)?;
-        match self.space.find(hash, key).and_then(|entry| entry.value.as_ref()) {
+        let made = match self.space.find(hash, key).and_then(|entry| entry.value.as_ref()) {
             Some(value) if T::of(value).is_none() => return Err(CommandError::WrongType.into()),
-            Some(_) => {}
+            Some(_) => false,
             None => {
                 self.journal.about(key);
                 self.journal.bytes.extend([op::CREATE, T::TYPE as u8]);
                 self.space.replace(hash, key, Some(T::default().into_value()), 0, self.seq);
                 let key = Blob::from(key);
                 self.journal.undo(|| Undo::Replace { hash, key, value: None, expires_at: 0 });
+                true
             }
-        }
-        self.touched(key);
+        };
         let loan = self.space.lend(hash, key, self.seq).expect("the entry has a value: it was just seen or made");
-        Ok(Edit { loan, hash, journal: &mut self.journal, key: Blob::from(key), kind: std::marker::PhantomData })
+        let (journal, touched) = (&mut self.journal, &mut self.touched);
+        Ok(Edit { loan, hash, journal, touched, key: Blob::from(key), changed: made, kind: std::marker::PhantomData })
     }
 
     /// As [`Self::edit`], or nothing if the key is missing.
@@ -647,7 +649,9 @@ pub struct Edit<'t, T: Kind> {
     loan: Loan<'t>,
     hash: u64,
     journal: &'t mut Journal,
+    touched: &'t mut Option<Vec<Blob>>,
     key: Blob,
+    changed: bool,
     kind: std::marker::PhantomData<T>,
 }
 
@@ -659,6 +663,7 @@ impl<T: Kind> Edit<'_, T> {
 
     /// Applies one change and records it.
     pub fn apply(&mut self, change: T::Change) {
+        self.changed = true;
         self.journal.about(&self.key);
         self.journal.bytes.extend([op::CHANGE, T::TYPE as u8]);
         T::write_change(&change, &mut self.journal.bytes);
@@ -680,6 +685,13 @@ impl<T: Kind> std::ops::Deref for Edit<'_, T> {
 
 impl<T: Kind> Drop for Edit<'_, T> {
     fn drop(&mut self) {
+        if !self.changed {
+            self.loan.unchanged();
+            return;
+        }
+        if let Some(touched) = self.touched {
+            touched.push(self.key.clone());
+        }
         if let Some((value, expires_at)) = self.loan.bury() {
             self.journal.delete(&self.key);
             let (hash, key) = (self.hash, self.key.clone());

@@ -29,7 +29,7 @@ impl End {
 
 /// Removes up to `count` members from one end; returns them, the outermost first.
 fn pop(txn: &mut Txn<'_>, key: &[u8], end: End, count: usize) -> Result<Vec<Scored>, Stop> {
-    let Some(zset) = txn.get::<ZSet>(key)? else {
+    let Some(zset) = txn.get_awaited::<ZSet>(key)? else {
         return Ok(Vec::new());
     };
     let count = count.min(zset.len());
@@ -69,7 +69,7 @@ fn member_and_score(entry: Scored) -> [Reply; 2] {
 /// The first key that holds members.
 fn first_filled<'a>(txn: &mut Txn<'_>, keys: Args<'a>) -> Result<Option<&'a [u8]>, Stop> {
     for key in keys {
-        if txn.get::<ZSet>(key)?.is_some() {
+        if txn.get_awaited::<ZSet>(key)?.is_some() {
             return Ok(Some(key));
         }
     }
