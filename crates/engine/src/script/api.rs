@@ -61,7 +61,7 @@ pub(super) fn call(lua: &Lua, txn: &mut Txn<'_>, shared: &Shared, args: &MultiVa
     let arguments = arguments(args)?;
     let words: SmallVec<[&[u8]; 8]> = arguments.iter().map(Argument::bytes).collect();
     let reply = execute(txn, shared, &words)?;
-    convert::value(lua, reply, shared.resp.get())
+    shared.relaxed(lua, convert::is_small(&reply), || convert::value(lua, reply, shared.resp.get()))
 }
 
 fn arguments(args: &MultiValue) -> mlua::Result<SmallVec<[Argument; 8]>> {
@@ -70,8 +70,7 @@ fn arguments(args: &MultiValue) -> mlua::Result<SmallVec<[Argument; 8]>> {
     }
     args.iter()
         .map(|arg| {
-            Argument::read(arg)
-                .ok_or_else(|| fail("ERR Lua redis lib command arguments must be strings or integers"))
+            Argument::read(arg).ok_or_else(|| fail("ERR Lua redis lib command arguments must be strings or integers"))
         })
         .collect()
 }
@@ -195,9 +194,7 @@ fn set_repl(args: &MultiValue) -> mlua::Result<()> {
     }
     match args.front() {
         Some(Value::Integer(0..=3)) => Ok(()),
-        _ => Err(fail(
-            "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
-        )),
+        _ => Err(fail("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")),
     }
 }
 

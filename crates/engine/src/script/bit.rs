@@ -10,18 +10,13 @@ use super::sandbox::{number_of, wrong_type};
 /// Fills the table `bit`.
 pub(super) fn build(lua: &Lua) -> mlua::Result<Table> {
     let bit = lua.create_table()?;
-    for (name, unary) in [
-        ("tobit", (|value| value) as fn(i32) -> i32),
-        ("bnot", |value| !value),
-        ("bswap", i32::swap_bytes),
-    ] {
+    for (name, unary) in
+        [("tobit", (|value| value) as fn(i32) -> i32), ("bnot", |value| !value), ("bswap", i32::swap_bytes)]
+    {
         bit.raw_set(name, lua.create_function(move |lua, args| Ok(unary(operand(lua, name, &args, 0)?)))?)?;
     }
-    for (name, fold) in [
-        ("band", (|a, b| a & b) as fn(i32, i32) -> i32),
-        ("bor", |a, b| a | b),
-        ("bxor", |a, b| a ^ b),
-    ] {
+    for (name, fold) in [("band", (|a, b| a & b) as fn(i32, i32) -> i32), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)]
+    {
         let function = move |lua: &Lua, args: MultiValue| {
             let first = operand(lua, name, &args, 0)?;
             (1..args.len()).try_fold(first, |value, at| Ok(fold(value, operand(lua, name, &args, at)?)))
@@ -50,13 +45,11 @@ fn operand(lua: &Lua, function: &str, args: &MultiValue, at: usize) -> mlua::Res
     number.map(to_bit).ok_or_else(|| wrong_type(lua, at + 1, function, "number", value))
 }
 
-/// A double as 32 bits: rounded, modulo 2^32.
+/// A double as 32 bits: rounded, modulo 2^32. Adding this constant leaves the integer in the low bits of the sum, which is
+/// how BitOp does it, so even numbers far out of range come out the same.
 fn to_bit(number: f64) -> i32 {
-    const MODULUS: f64 = 4_294_967_296.0;
-    if !number.is_finite() {
-        return 0;
-    }
-    number.round_ties_even().rem_euclid(MODULUS) as u32 as i32
+    const MAGIC: f64 = 6_755_399_441_055_744.0;
+    (number + MAGIC).to_bits() as i32
 }
 
 /// Hexadecimal digits: eight, or as many as asked; a negative count means upper case.
@@ -82,7 +75,7 @@ mod tests {
             (1.5, 2),
             (2.5, 2),
             (-4_294_967_297.0, -1),
-            (f64::NAN, 0),
+            (1e20, 2_025_163_840),
         ] {
             assert_eq!(to_bit(number), bits, "{number}");
         }

@@ -63,6 +63,26 @@ pub(super) fn value(lua: &Lua, reply: Reply, resp: u8) -> mlua::Result<Value> {
     }
 }
 
+/// What counts as small enough not to be counted, in bytes and in elements.
+pub(super) const SMALL_BYTES: usize = 64 * 1024;
+const SMALL_ELEMENTS: usize = 64;
+
+/// Whether a reply takes little memory, at a glance.
+pub(super) fn is_small(reply: &Reply) -> bool {
+    match reply {
+        Reply::Bulk(bytes) | Reply::Status(bytes) | Reply::Verbatim(bytes) => bytes.len() <= SMALL_BYTES,
+        Reply::Array(elements) | Reply::Set(elements) => {
+            let flat = |element: &Reply| {
+                matches!(element, Reply::Bulk(bytes) if bytes.len() <= SMALL_BYTES / SMALL_ELEMENTS)
+                    || matches!(element, Reply::Null | Reply::Integer(_) | Reply::Double(_))
+            };
+            elements.len() <= SMALL_ELEMENTS && elements.iter().all(flat)
+        }
+        Reply::Map(_) | Reply::Pairs(_) | Reply::Push(_) | Reply::Many(_) => false,
+        _ => true,
+    }
+}
+
 fn wrapped(lua: &Lua, name: &str, value: Value) -> mlua::Result<Value> {
     let table = lua.create_table_with_capacity(0, 1)?;
     table.raw_set(name, value)?;
@@ -133,7 +153,8 @@ fn failure(text: &str) -> Failure {
 
 impl Outward<'_> {
     fn spend(&mut self, bytes: usize) -> Result<(), Failure> {
-        self.left = self.left.checked_sub(bytes).ok_or_else(|| failure("ERR not enough memory for the script's reply"))?;
+        self.left =
+            self.left.checked_sub(bytes).ok_or_else(|| failure("ERR not enough memory for the script's reply"))?;
         Ok(())
     }
 

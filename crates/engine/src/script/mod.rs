@@ -12,9 +12,14 @@
 mod api;
 mod bit;
 mod chunk;
+mod cjson;
+mod cmsgpack;
 mod convert;
 mod number;
+mod pattern;
 mod sandbox;
+mod strings;
+mod structs;
 mod vm;
 
 use dormouse_proto::{Args, Blob, CommandError};

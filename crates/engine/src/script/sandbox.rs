@@ -15,15 +15,27 @@ use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use super::number::general;
 use super::vm::{Failure, Fault, Shared};
-use super::{api, bit};
+use super::{api, bit, cjson, cmsgpack, strings, structs};
 
 /// Lua's own functions that scripts get as they are.
 const PLAIN: &[&str] = &[
-    "_VERSION", "assert", "error", "getmetatable", "ipairs", "next", "pairs", "rawequal", "rawget", "select", "tonumber",
-    "tostring", "type", "unpack",
+    "_VERSION",
+    "assert",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "next",
+    "pairs",
+    "rawequal",
+    "rawget",
+    "select",
+    "tonumber",
+    "tostring",
+    "type",
+    "unpack",
 ];
 /// The name our own Lua has in stack traces; see [`place`].
-const OWN: &str = "=dormouse";
+const OWN: &str = "=?";
 const READONLY: &str = "Attempt to modify a readonly table";
 /// How far up the stack the place of an error is looked for.
 const LEVELS_MAX: usize = 8;
@@ -83,6 +95,10 @@ pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Sandbox> {
     coroutine.raw_set("resume", own.raw_get::<Function>("resume")?)?;
     redis.raw_set("pcall", own.raw_get::<Function>("redis_pcall")?)?;
     chance(lua, shared, &math)?;
+    for name in ["gmatch", "gsub"] {
+        string.raw_set(name, own.raw_get::<Function>(name)?)?;
+    }
+    string.raw_set("gfind", own.raw_get::<Function>("gmatch")?)?;
 
     for (name, library) in [
         ("string", string.clone()),
@@ -91,6 +107,9 @@ pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Sandbox> {
         ("coroutine", coroutine),
         ("os", clock(lua, shared)?),
         ("redis", redis.clone()),
+        ("cjson", cjson::build(lua, shared)?),
+        ("cmsgpack", cmsgpack::build(lua, shared)?),
+        ("struct", structs::build(lua)?),
         ("bit", bit::build(lua)?),
     ] {
         base.raw_set(name, lock.front(lua, library)?)?;
@@ -160,15 +179,9 @@ impl Lock {
 }
 
 /// Compiles `sandbox.lua` over what it needs.
-fn own_functions(
-    lua: &Lua,
-    shared: &Rc<Shared>,
-    globals: &Table,
-    lock: &Lock,
-    redis: &Table,
-) -> mlua::Result<Table> {
+fn own_functions(lua: &Lua, shared: &Rc<Shared>, globals: &Table, lock: &Lock, redis: &Table) -> mlua::Result<Table> {
     let plain = lua.create_table()?;
-    for name in ["pcall", "xpcall", "rawset", "setmetatable", "type"] {
+    for name in ["pcall", "rawset", "select", "setmetatable", "tonumber", "type", "xpcall"] {
         plain.raw_set(name, globals.raw_get::<Function>(name)?)?;
     }
     plain.raw_set("resume", globals.raw_get::<Table>("coroutine")?.raw_get::<Function>("resume")?)?;
@@ -176,10 +189,21 @@ fn own_functions(
     for name in ["insert", "concat"] {
         plain.raw_set(name, table.raw_get::<Function>(name)?)?;
     }
+    let string: Table = globals.raw_get("string")?;
+    for name in ["len", "sub"] {
+        plain.raw_set(name, string.raw_get::<Function>(name)?)?;
+    }
     let helper = lua.create_table()?;
-    helper.raw_set("deny", lua.create_function(|_, ()| -> mlua::Result<()> { Err(mlua::Error::runtime(READONLY)) })?)?;
+    strings::build(lua, shared, &string, &helper)?;
+    // A call through our own Lua is what Lua's own function would be: no place is named.
+    helper
+        .raw_set("deny", lua.create_function(|_, ()| -> mlua::Result<()> { Err(mlua::Error::runtime(READONLY)) })?)?;
     helper.raw_set("loadstring", lua.create_function(loadstring)?)?;
-    helper.raw_set("fail", lua.create_function(|_, text: String| -> mlua::Result<()> { Err(mlua::Error::runtime(text)) })?)?;
+    helper.raw_set("fail", lua.create_function(|lua, text: String| -> mlua::Result<()> { Err(raise(lua, &text)) })?)?;
+    let bad = |lua: &Lua, (at, function, what): (usize, String, String)| -> mlua::Result<()> {
+        Err(bad_argument(lua, at, &function, &what))
+    };
+    helper.raw_set("bad", lua.create_function(bad)?)?;
     let kept = Rc::clone(shared);
     helper.raw_set("caught", lua.create_function(move |lua, error| caught(lua, &kept, error, Shape::Text))?)?;
     let kept = Rc::clone(shared);
@@ -187,11 +211,14 @@ fn own_functions(
     let kept = Rc::clone(shared);
     helper.raw_set("answered", lua.create_function(move |lua, error| caught(lua, &kept, error, Shape::Reply))?)?;
     let kept = Rc::clone(shared);
-    helper.raw_set("noted", lua.create_function(move |lua, error: Value| {
-        let noted = Failure { place: place(lua), ..failure(lua, &error) };
-        kept.failure.replace(Some(noted));
-        Ok(())
-    })?)?;
+    helper.raw_set(
+        "noted",
+        lua.create_function(move |lua, error: Value| {
+            let noted = Failure { place: place(lua), ..failure(lua, &error) };
+            kept.failure.replace(Some(noted));
+            Ok(())
+        })?,
+    )?;
     let chunk = lua.load(include_str!("sandbox.lua")).set_name(OWN).set_mode(ChunkMode::Text);
     chunk.call((plain, helper, &lock.locked, redis))
 }
@@ -224,13 +251,37 @@ pub(super) fn problem(error: &mlua::Error) -> Problem {
     }
 }
 
-/// An error with the place of the Lua code that called the function at work, as `luaL_error` makes it.
+/// Whoever called the function at work, as far as messages go.
+#[derive(Default)]
+struct Caller {
+    /// `user_script:1: `, if it is a script.
+    place: String,
+    /// Whether it called a method, whose first argument is not counted.
+    method: bool,
+}
+
+impl Caller {
+    fn find(lua: &Lua) -> Self {
+        let mut method = false;
+        for level in 0..LEVELS_MAX {
+            let seen = lua.inspect_stack(level, |debug| {
+                let ours = level == 0 || debug.source().source.as_deref() == Some(OWN);
+                let place = debug.source().short_src.map(|name| name.into_owned()).zip(debug.current_line());
+                (ours, debug.names().name_what == Some("method"), place)
+            });
+            match seen {
+                Some((true, called, _)) => method = called,
+                Some((false, _, Some((name, line)))) => return Self { place: format!("{name}:{line}: "), method },
+                Some((false, _, None)) | None => break,
+            }
+        }
+        Self::default()
+    }
+}
+
+/// An error with the place of the script's code that called the function at work, as `luaL_error` makes it.
 pub(super) fn raise(lua: &Lua, text: &str) -> mlua::Error {
-    let place = lua.inspect_stack(1, |debug| {
-        let source = debug.source().short_src.map(|source| source.into_owned());
-        debug.current_line().zip(source).map(|(line, source)| format!("{source}:{line}: "))
-    });
-    mlua::Error::runtime(format!("{}{text}", place.flatten().unwrap_or_default()))
+    mlua::Error::runtime(format!("{}{text}", Caller::find(lua).place))
 }
 
 /// The innermost place in a script, asked by the handler of its error.
@@ -333,12 +384,16 @@ pub(super) fn number_of(lua: &Lua, value: &Value) -> Option<f64> {
 
 /// The error for a wrong argument, in the words of Lua's own library.
 pub(super) fn bad_argument(lua: &Lua, position: usize, function: &str, what: &str) -> mlua::Error {
-    raise(lua, &format!("bad argument #{position} to '{function}' ({what})"))
+    let Caller { place, method } = Caller::find(lua);
+    mlua::Error::runtime(match position - usize::from(method && position > 0) {
+        0 if method => format!("{place}calling '{function}' on bad self ({what})"),
+        position => format!("{place}bad argument #{position} to '{function}' ({what})"),
+    })
 }
 
 /// The error for an argument of a wrong type.
 pub(super) fn wrong_type(lua: &Lua, position: usize, function: &str, wanted: &str, got: Option<&Value>) -> mlua::Error {
-    let got = got.map_or("no value", |value| if value.is_null() { "userdata" } else { kind(value) });
+    let got = got.map_or("no value", kind);
     bad_argument(lua, position, function, &format!("{wanted} expected, got {got}"))
 }
 

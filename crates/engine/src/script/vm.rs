@@ -83,6 +83,10 @@ pub(super) struct Shared {
     pub(super) clock_us: Cell<u64>,
     /// Most bytes one value may take on its way out of Lua.
     pub(super) bytes_max: Cell<usize>,
+    /// Most memory Lua may hold in this run, or 0 while none is at work.
+    limit: Cell<usize>,
+    /// Settings of `cjson`.
+    pub(super) json: Cell<super::cjson::Settings>,
     /// The error that left the script, if one did.
     pub(super) failure: RefCell<Option<Failure>>,
 }
@@ -97,6 +101,8 @@ impl Shared {
             draws: Cell::default(),
             clock_us: Cell::default(),
             bytes_max: Cell::default(),
+            limit: Cell::default(),
+            json: Cell::default(),
             failure: RefCell::default(),
         }
     }
@@ -107,6 +113,7 @@ impl Shared {
         self.resp.set(2);
         self.draws.set(seed);
         self.clock_us.set(0);
+        self.json.set(super::cjson::Settings::default());
         self.failure.replace(None);
     }
 
@@ -122,6 +129,18 @@ impl Shared {
 }
 
 impl Shared {
+    /// Makes small things in Lua with its limit on memory lifted, under which every step costs a protected call. The limit
+    /// is looked at again right after.
+    pub(super) fn relaxed<T>(&self, lua: &Lua, small: bool, make: impl FnOnce() -> mlua::Result<T>) -> mlua::Result<T> {
+        if !small {
+            return make();
+        }
+        limit(lua, 0);
+        let made = make();
+        limit(lua, self.limit.get());
+        made
+    }
+
     /// Whether the client may run a command: `redis.acl_check_cmd`.
     pub(super) fn may_run(&self, args: MultiValue) -> mlua::Result<Value> {
         let Some(door) = self.door.borrow().clone() else { return Ok(Value::Nil) };
@@ -140,7 +159,6 @@ pub(super) struct Interpreter {
     chunk_bytes: usize,
     /// Memory it took when it was new.
     baseline: usize,
-    limit_bytes: usize,
 }
 
 thread_local! {
@@ -150,7 +168,7 @@ thread_local! {
 /// Lends the thread's interpreter.
 pub(super) fn with<T>(limit_bytes: usize, work: impl FnOnce(&mut Interpreter) -> T) -> T {
     let mut interpreter = INTERPRETER.take().unwrap_or_else(|| Box::new(Interpreter::new()));
-    interpreter.bound(limit_bytes);
+    interpreter.shared.bytes_max.set(limit_bytes);
     let done = work(&mut interpreter);
     interpreter.tidy();
     INTERPRETER.set(Some(interpreter));
@@ -176,7 +194,7 @@ impl Interpreter {
             lua.gc_collect()?;
             let baseline = lua.used_memory();
             let (chunks, chunk_bytes) = (HashMap::new(), 0);
-            Ok(Self { lua, shared, sandbox, fields, chunks, chunk_bytes, baseline, limit_bytes: 0 })
+            Ok(Self { lua, shared, sandbox, fields, chunks, chunk_bytes, baseline })
         };
         build().expect("the sandbox is built from our own code, which does not fail")
     }
@@ -186,17 +204,9 @@ impl Interpreter {
         &self.lua
     }
 
-    fn bound(&mut self, limit_bytes: usize) {
-        self.limit_bytes = limit_bytes;
-        self.shared.bytes_max.set(limit_bytes);
-        let most = self.lua.used_memory().saturating_add(limit_bytes);
-        self.lua.set_memory_limit(most).expect("a vendored Lua counts its memory");
-    }
-
     /// Drops what the last run left, if that is much.
     fn tidy(&mut self) {
         if self.lua.used_memory() > self.baseline + IDLE_BYTES_MAX {
-            self.lua.set_memory_limit(0).expect("a vendored Lua counts its memory");
             self.sandbox.forget_arguments();
             self.collect();
             if self.lua.used_memory() > self.baseline + IDLE_BYTES_MAX {
@@ -253,12 +263,7 @@ impl Interpreter {
         }
     }
 
-    fn enter(
-        &self,
-        txn: &mut Txn<'_>,
-        function: &Function,
-        call: Call<'_>,
-    ) -> mlua::Result<Result<Reply, Failure>> {
+    fn enter(&self, txn: &mut Txn<'_>, function: &Function, call: Call<'_>) -> mlua::Result<Result<Reply, Failure>> {
         self.sandbox.set_arguments(self.strings(call.keys)?, self.strings(call.args)?)?;
         let txn = RefCell::new(txn);
         self.lua.scope(|scope| {
@@ -275,9 +280,16 @@ impl Interpreter {
             })?;
             self.sandbox.open(&door)?;
             self.shared.door.replace(Some(door));
-            let (fine, value): (bool, Value) = self.sandbox.protect.call(function)?;
+            // What the run itself needs is there: from here on memory is counted.
+            let most = self.lua.used_memory().saturating_add(self.shared.bytes_max.get());
+            self.shared.limit.set(most);
+            limit(&self.lua, most);
+            let ended = self.sandbox.protect.call(function);
+            self.shared.limit.set(0);
+            limit(&self.lua, 0);
+            let (fine, value): (bool, Value) = ended?;
             if fine {
-                return Ok(convert::reply(&self.fields, value, self.shared.resp.get(), self.limit_bytes));
+                return Ok(convert::reply(&self.fields, value, self.shared.resp.get(), self.shared.bytes_max.get()));
             }
             // No failure noted: Lua could not even run the handler that notes it.
             Ok(Err(self.shared.failure.take().unwrap_or_else(|| sandbox::failure(&self.lua, &value))))
@@ -291,6 +303,11 @@ impl Interpreter {
         }
         Ok(table)
     }
+}
+
+/// Sets the most memory Lua may hold; 0 is any.
+fn limit(lua: &Lua, bytes: usize) {
+    lua.set_memory_limit(bytes).expect("Lua's memory is counted by mlua's own allocator");
 }
 
 /// The error a client gets, with the place in the script.
