@@ -15,6 +15,7 @@ mod glob;
 mod hub;
 mod keyspace;
 mod moment;
+pub mod rdb;
 mod scan_map;
 mod script;
 mod table;

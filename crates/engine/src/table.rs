@@ -8,7 +8,7 @@ use dormouse_proto::{Args, CommandError};
 use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
-use crate::types::{connection, generic, hash, list, pubsub, scripting, server, set, string, transaction, zset};
+use crate::types::{connection, dump, generic, hash, list, pubsub, scripting, server, set, string, transaction, zset};
 
 /// Rows by type, in reading order.
 const ROWS: &[&[Command]] = &[
@@ -18,6 +18,7 @@ const ROWS: &[&[Command]] = &[
     set::ROWS,
     zset::ROWS,
     generic::ROWS,
+    dump::ROWS,
     pubsub::ROWS,
     transaction::ROWS,
     scripting::ROWS,

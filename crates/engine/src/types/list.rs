@@ -111,6 +111,11 @@ impl List {
         self.items.len()
     }
 
+    /// Every element, from the front.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Blob> {
+        self.items.iter()
+    }
+
     /// The element at Redis's index: negative ones count from the back.
     fn position(&self, index: i64) -> Option<usize> {
         let index = if index < 0 { index + self.len() as i64 } else { index };

@@ -4,6 +4,7 @@
 
 pub(crate) mod collection;
 pub(crate) mod connection;
+pub(crate) mod dump;
 pub(crate) mod generic;
 pub(crate) mod hash;
 pub(crate) mod list;

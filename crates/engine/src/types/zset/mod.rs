@@ -123,6 +123,13 @@ impl ZSet {
         zset
     }
 
+    /// A set of these members and scores, none of them NaN; `None` if a member is there twice.
+    pub(crate) fn from_pairs(pairs: Vec<(Blob, f64)>) -> Option<Self> {
+        let distinct = pairs.iter().map(|(member, _)| member.as_slice()).collect::<HashSet<_>>().len();
+        let scored = |(member, score)| Scored::new(score, member);
+        (distinct == pairs.len()).then(|| Self::from_entries(pairs.into_iter().map(scored).collect()))
+    }
+
     /// The number of members.
     pub const fn len(&self) -> usize {
         self.order.len()

@@ -1,0 +1,92 @@
+//! Redis's own bytes for one value: what `DUMP` answers and `RESTORE` takes.
+//!
+//! A payload is a byte for the encoding, the value, two bytes for the version of the format and eight for a checksum of all
+//! that (both little endian). We write version 10, in the plainest encoding of each type, so that every Redis from 7.0 on
+//! takes it; which of a list's or a hash's packed forms Redis would have chosen is nobody's business but its own. We read
+//! every encoding that a Redis or Valkey wrote for our types, back to the ziplists and zipmaps of the first ones: whoever
+//! moves here brings such payloads along (`read.rs` has the encodings, `packed.rs` the forms that pack a collection into one
+//! string).
+//!
+//! A payload comes from anyone. No length in it is believed before the bytes were seen, what is compressed may only expand
+//! within a budget, and one that is not exactly right is refused: nothing of it is ever stored.
+
+mod checksum;
+mod lzf;
+mod packed;
+mod read;
+mod write;
+
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+mod tests;
+
+pub use self::read::restore;
+pub use self::write::dump;
+
+/// The version we write: that of Redis 7.0.
+const VERSION: u16 = 10;
+/// The newest version we read: that of Redis 7.4 to 8.4. From 7.0 on, versions added encodings and changed none.
+const VERSION_MAX: u16 = 12;
+/// Bytes of version and checksum.
+const FOOTER_BYTES: usize = 10;
+
+/// First byte of a payload: how the value is encoded. What is missing between these numbers belongs to modules, streams and
+/// fields with deadlines.
+mod encoding {
+    pub(super) const STRING: u8 = 0;
+    pub(super) const LIST: u8 = 1;
+    pub(super) const SET: u8 = 2;
+    pub(super) const ZSET_TEXT: u8 = 3;
+    pub(super) const HASH: u8 = 4;
+    pub(super) const ZSET: u8 = 5;
+    pub(super) const HASH_ZIPMAP: u8 = 9;
+    pub(super) const LIST_ZIPLIST: u8 = 10;
+    pub(super) const SET_INTSET: u8 = 11;
+    pub(super) const ZSET_ZIPLIST: u8 = 12;
+    pub(super) const HASH_ZIPLIST: u8 = 13;
+    pub(super) const LIST_QUICKLIST: u8 = 14;
+    pub(super) const HASH_LISTPACK: u8 = 16;
+    pub(super) const ZSET_LISTPACK: u8 = 17;
+    pub(super) const LIST_QUICKLIST_2: u8 = 18;
+    pub(super) const SET_LISTPACK: u8 = 20;
+}
+
+/// What a string's length says when it is no length but announces another form of string.
+mod form {
+    pub(super) const INT8: u8 = 0;
+    pub(super) const INT16: u8 = 1;
+    pub(super) const INT32: u8 = 2;
+    pub(super) const COMPRESSED: u8 = 3;
+}
+
+/// Why a payload was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// It is damaged, or newer than we are.
+    #[error("DUMP payload version or checksum are wrong")]
+    Footer,
+    /// It is not a value of a type that we have.
+    #[error("Bad data format")]
+    Format,
+    /// The value would take more memory than one may.
+    #[error("the value takes too much memory")]
+    TooLarge,
+}
+
+/// Makes a payload of an encoding and a value: appends the version we write and the checksum.
+pub fn seal(mut payload: Vec<u8>) -> Vec<u8> {
+    payload.extend_from_slice(&VERSION.to_le_bytes());
+    let checksum = checksum::of(&payload);
+    payload.extend_from_slice(&checksum.to_le_bytes());
+    payload
+}
+
+/// The encoding and value of a payload that is whole and no newer than we are.
+fn unseal(payload: &[u8]) -> Result<&[u8], RestoreError> {
+    let at = payload.len().checked_sub(FOOTER_BYTES).ok_or(RestoreError::Footer)?;
+    let (checked, checksum) = payload.split_at(payload.len() - 8);
+    let version = u16::from_le_bytes([payload[at], payload[at + 1]]);
+    let whole = checksum::of(checked).to_le_bytes() == checksum;
+    if whole && version <= VERSION_MAX { Ok(&payload[..at]) } else { Err(RestoreError::Footer) }
+}
