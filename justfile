@@ -1,0 +1,27 @@
+# What one types. What needs logic is in xtask/.
+
+# Formatting, lints and the tests of the workspace: what to run before a commit.
+check:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace
+
+# Everything there is: setup, check, conformance on every door, differential runs, SDKs.
+test *ARGS:
+    cargo xtask test {{ARGS}}
+
+# Write what is generated from the command table.
+docs:
+    cargo xtask docs
+
+# Dormouse beside webdis and Redis; writes docs/benchmarks.md (--quick for a first look).
+bench *ARGS:
+    cargo xtask bench {{ARGS}}
+
+# One fuzz target, until interrupted: just fuzz resp_parser (names: just fuzz-list).
+fuzz NAME *ARGS:
+    cargo +nightly fuzz run {{NAME}} {{ARGS}}
+
+# The fuzz targets there are.
+fuzz-list:
+    cargo +nightly fuzz list
