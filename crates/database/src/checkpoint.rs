@@ -108,6 +108,7 @@ fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -
     store.apply(&batch, store.applied())?;
     let mut state = database.hold_patiently();
     state.meta = meta;
+    state.reaped_until.clear();
     if state.space.epoch() == meta.epoch {
         for key in staged.iter().filter(|staged| staged.epoch == meta.epoch) {
             state.space.settle(key.hash, &key.key, key.seq, key.after);

@@ -26,6 +26,9 @@ use crate::layout;
 
 /// Keys removed in one go because their deadlines have passed.
 const REAP_KEYS_MAX: usize = 128;
+/// Batches of such keys that are removed before a walk over all keys. If there are more (the process was away for long), the
+/// walk shows some that are dead already.
+const SWEEP_ROUNDS_MAX: usize = 64;
 /// How long a thread waits for the lock before it looks again whether a long script holds it.
 const LOCK_PATIENCE: Duration = Duration::from_micros(200);
 
@@ -77,6 +80,15 @@ impl Work<'_> {
         match self {
             Self::One(command, _) => command.is_script(),
             Self::All { queue, .. } => queue.iter().any(|queued| queued.command.is_script()),
+        }
+    }
+
+    /// Whether it walks over keys it does not name.
+    fn sweeps(&self) -> bool {
+        let sweeps = |command: &Command| command.does_sweep() && command.effect == dormouse_engine::Effect::Reads;
+        match self {
+            Self::One(command, _) => sweeps(command),
+            Self::All { queue, .. } => queue.iter().any(|queued| sweeps(queued.command)),
         }
     }
 
@@ -143,6 +155,13 @@ pub struct LongJob {
     pub client: Client,
 }
 
+impl LongJob {
+    /// Whether it is the queue of an `EXEC`.
+    pub(crate) const fn is_transaction(&self) -> bool {
+        self.all.is_some()
+    }
+}
+
 /// Ends a long script: by an operator's `SCRIPT KILL`, or by its time limit.
 #[derive(Debug, Default)]
 pub struct ScriptControl {
@@ -173,6 +192,9 @@ pub(crate) struct State {
     pub(crate) meta: layout::Meta,
     /// Where the eviction hand stands.
     pub(crate) hand: u64,
+    /// Where in the store's index of deadlines the search for dead keys stands. What lies before is dealt with: such keys
+    /// are in memory, or were removed and leave the index at the next checkpoint, which sends the search back.
+    pub(crate) reaped_until: Vec<u8>,
     record: Vec<u8>,
 }
 
@@ -266,6 +288,7 @@ impl Database {
                 outboxes: HashMap::new(),
                 meta,
                 hand: 0,
+                reaped_until: Vec::new(),
                 record: Vec::new(),
             }),
             long: AtomicBool::new(false),
@@ -336,6 +359,13 @@ impl Database {
             return Ran::Done { reply: CommandError::LogFailed.into(), after: Lsn(0) };
         }
         let Some(mut state) = self.hold() else { return Ran::Busy };
+        if work.sweeps() {
+            // The store does not know which of its keys are dead, so a walk over them must not meet any.
+            let mut rounds = 0;
+            while rounds < SWEEP_ROUNDS_MAX && self.reap_held(&mut state, moment) {
+                rounds += 1;
+            }
+        }
         let undoable = work.has_script();
         match self.execute(&mut state, client, work, moment, leash, undoable) {
             Some(ran) => ran,
@@ -401,7 +431,7 @@ impl Database {
         undoable: bool,
     ) -> Option<Ran> {
         if let Work::All { watching: true, .. } = work
-            && state.watches_broken(client, moment)
+            && state.watches_broken(client, moment, &self.cold(state))
         {
             return Some(Ran::Done { reply: Reply::NullArray, after: state.newest(&self.log) });
         }
@@ -557,37 +587,42 @@ impl Database {
 
     /// Removes some of the keys whose deadlines have passed, in memory and in the store. Whether there are more.
     pub fn reap(&self, moment: Moment) -> bool {
+        self.hold().is_some_and(|mut state| self.reap_held(&mut state, moment))
+    }
+
+    fn reap_held(&self, state: &mut State, moment: Moment) -> bool {
         if self.log.poisoned().is_some() {
             return false;
         }
-        let Some(mut state) = self.hold() else { return true };
-        let cold_due = self.cold_due(&state, moment.now_ms());
+        let (cold_due, more) = self.cold_due(state, moment.now_ms());
         let mut nobody = Client::default();
-        let cold = self.cold(&state);
+        let cold = self.cold(state);
         let mut txn = Txn::begin(state.parts(&cold, &mut nobody, &Patient, moment), false);
-        let reaped = txn.reap(REAP_KEYS_MAX) + cold_due.len();
+        let reaped = txn.reap(REAP_KEYS_MAX);
         txn.reap_cold(&cold_due);
         let done = txn.finish();
-        state.hub.facts.expired += reaped as u64;
-        self.commit(&mut state, done, moment);
-        reaped >= REAP_KEYS_MAX
+        state.hub.facts.expired += (reaped + cold_due.len()) as u64;
+        self.commit(state, done, moment);
+        more || reaped >= REAP_KEYS_MAX
     }
 
-    /// Cold keys past their deadlines: hash, key and deadline.
-    fn cold_due(&self, state: &State, now_ms: u64) -> Vec<(u64, Blob, u64)> {
+    /// The next cold keys past their deadlines (hash, key and deadline), and whether there may be more.
+    fn cold_due(&self, state: &mut State, now_ms: u64) -> (Vec<(u64, Blob, u64)>, bool) {
         if state.space.cold() == 0 {
-            return Vec::new();
+            return (Vec::new(), false);
         }
-        let (from, until) = layout::deadlines_until(self.id, state.space.epoch(), now_ms);
+        let (start, until) = layout::deadlines_until(self.id, state.space.epoch(), now_ms);
+        let from = start.max(std::mem::take(&mut state.reaped_until));
         let due = self.store.scan_keys(&from, &until, REAP_KEYS_MAX).unwrap_or_else(|error| {
             tracing::error!(database = self.id.0, %error, "deadlines could not be read");
             Vec::new()
         });
+        state.reaped_until = due.last().map_or(from, |last| [last, &[0][..]].concat());
         let split = |key: &bytes::Bytes| {
             let (deadline, hash, key) = layout::split_deadline(key).ok()?;
-            Some((hash, Blob::from(key), deadline))
+            state.space.is_cold(hash, key).then(|| (hash, Blob::from(key), deadline))
         };
-        due.iter().filter_map(split).collect()
+        (due.iter().filter_map(split).collect(), due.len() >= REAP_KEYS_MAX)
     }
 
     /// Lets clean keys that were not used lately leave memory, until about `bytes` are free. Returns how many were freed.
@@ -604,6 +639,8 @@ impl Database {
             freed = before.saturating_sub(state.space.memory_bytes() as u64);
             steps -= 1;
         }
+        // What was in memory when the search for dead keys went past it may be cold now.
+        state.reaped_until.clear();
         self.memory_bytes.store(state.space.memory_bytes() as u64, Ordering::Relaxed);
         freed
     }
@@ -708,13 +745,18 @@ impl State {
         self.position_of(self.seq, log)
     }
 
-    /// Whether a key the client watches has changed, or has died since.
-    fn watches_broken(&self, client: &Client, moment: Moment) -> bool {
-        let died = |(key, was_dead): &(Blob, bool)| {
-            let entry = self.space.find(hash(key), key);
-            !was_dead && entry.is_some_and(|entry| entry.value.is_some() && entry.alive_at(moment.now_ms()).is_none())
+    /// Whether a key the client watches has changed, or has died since. It may have left memory meanwhile.
+    fn watches_broken(&mut self, client: &Client, moment: Moment, cold: &Cold<'_>) -> bool {
+        let space = &mut self.space;
+        let mut died = |(key, was_dead): &(Blob, bool)| {
+            let hash = hash(key);
+            // A key that cannot be read cannot be vouched for.
+            let lost = space.load(hash, key, cold).is_err();
+            let dead =
+                |entry: &dormouse_engine::Entry| entry.value.is_some() && entry.alive_at(moment.now_ms()).is_none();
+            !was_dead && (lost || space.find(hash, key).is_some_and(dead))
         };
-        self.hub.is_broken(client.id) || client.watching.iter().any(died)
+        self.hub.is_broken(client.id) || client.watching.iter().any(&mut died)
     }
 
     fn park(&mut self, client: &Client, work: Work<'_>, block: Block) -> Ran {

@@ -211,7 +211,11 @@ impl Session {
 
     /// Takes the outcome of a long job back.
     pub fn resume(&mut self, job: Box<LongJob>, ran: Ran) -> Step {
+        let was_transaction = job.is_transaction();
         self.client = job.client;
+        if was_transaction {
+            self.end_watches();
+        }
         Self::step(ran)
     }
 
@@ -382,18 +386,23 @@ impl Session {
             }
             Self::step(ran)
         };
-        let watching = std::mem::take(&mut self.client.watching);
-        if !watching.is_empty() {
-            database.unwatch(self.client.id, watching);
-        }
-        if self.outbox.is_some() {
-            database.refresh(&self.client);
-        }
-        if let Step::Long(mut job) = step {
-            job.client.watching.clear();
-            return Step::Long(job);
+        // Watches count until the transaction has really run.
+        if !matches!(step, Step::Long(_)) {
+            self.end_watches();
         }
         step
+    }
+
+    /// A transaction has run, or never will: its watches end.
+    fn end_watches(&mut self) {
+        let Some(account) = &self.account else { return };
+        let watching = std::mem::take(&mut self.client.watching);
+        if !watching.is_empty() {
+            account.database.unwatch(self.client.id, watching);
+        }
+        if self.outbox.is_some() {
+            account.database.refresh(&self.client);
+        }
     }
 
     /// `WAIT` and `WAITAOF`: every write before it is on disk, so the reply waits for the newest record of all. There are

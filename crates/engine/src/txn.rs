@@ -208,6 +208,7 @@ impl<'a> Txn<'a> {
     pub fn begin(parts: Parts<'a>, undoable: bool) -> Self {
         let Parts { space, source, hub, client, watchdog, moment, seq } = parts;
         let touched = hub.tracks_keys().then(Vec::new);
+        let flushed_seq = space.flushed_seq();
         Self {
             space,
             source,
@@ -217,7 +218,8 @@ impl<'a> Txn<'a> {
             moment,
             random: Random::new(moment.seed),
             seq,
-            seen: 0,
+            // What is missing may be missing because of a flush that is not on disk yet.
+            seen: flushed_seq,
             journal: Journal { undo: undoable.then(Vec::new), ..Journal::default() },
             touched,
             publications: Vec::new(),
@@ -462,6 +464,8 @@ impl<'a> Txn<'a> {
     /// Brings a key into memory for a change; a dead one is removed first.
     fn prepare(&mut self, hash: u64, key: &[u8]) -> Result<(), Stop> {
         self.space.load(hash, key, self.source)?;
+        // A write that changes nothing depends on what it saw, as a read does.
+        self.seen = self.seen.max(self.space.find(hash, key).map_or(0, |entry| entry.seq));
         let now_ms = self.now_ms();
         let dead = |entry: &crate::keyspace::Entry| entry.value.is_some() && entry.alive_at(now_ms).is_none();
         if self.space.find(hash, key).is_some_and(dead) {

@@ -15,8 +15,6 @@ use crate::clock::moment;
 
 /// Pause between looks.
 const EVERY: Duration = Duration::from_millis(100);
-/// Bytes of log after which a checkpoint is due: bounds what a start after a crash has to read.
-const TAIL_BYTES_MAX: u64 = 64 << 20;
 /// Batches of dead keys removed from one database in one look, so that one full of them does not starve the others.
 const REAP_ROUNDS_MAX: usize = 64;
 
@@ -27,8 +25,8 @@ pub(crate) struct Housekeeper {
 }
 
 impl Housekeeper {
-    /// Starts it.
-    pub(crate) fn start(service: &Arc<Service>) -> std::io::Result<Self> {
+    /// Starts it. A checkpoint is due after `tail_bytes_max` bytes of log.
+    pub(crate) fn start(service: &Arc<Service>, tail_bytes_max: u64) -> std::io::Result<Self> {
         let signal = Arc::new((Mutex::new(false), Condvar::new()));
         let (service, theirs) = (Arc::clone(service), Arc::clone(&signal));
         let thread = std::thread::Builder::new().name("housekeeper".to_owned()).spawn(move || {
@@ -36,7 +34,7 @@ impl Housekeeper {
             let (stop, wake) = &*theirs;
             let mut stopped = stop.lock();
             while !*stopped {
-                parking_lot::MutexGuard::unlocked(&mut stopped, || look(&service, &failed));
+                parking_lot::MutexGuard::unlocked(&mut stopped, || look(&service, tail_bytes_max, &failed));
                 if !*stopped {
                     wake.wait_for(&mut stopped, EVERY);
                 }
@@ -55,14 +53,14 @@ impl Housekeeper {
     }
 }
 
-fn look(service: &Service, failed: &AtomicBool) {
+fn look(service: &Service, tail_bytes_max: u64, failed: &AtomicBool) {
     for database in service.databases() {
         let mut rounds = 0;
         while rounds < REAP_ROUNDS_MAX && database.reap(moment()) {
             rounds += 1;
         }
     }
-    let due = service.log().tail_bytes() > TAIL_BYTES_MAX;
+    let due = service.log().tail_bytes() > tail_bytes_max;
     let outcome = if due { service.checkpoint().map(|_| ()) } else { service.relieve() };
     match outcome {
         Ok(()) => failed.store(false, Ordering::Relaxed),

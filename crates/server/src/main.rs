@@ -37,7 +37,13 @@ use crate::worker::{Listeners, bind, is_taken};
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("DORMOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // A log that cannot be written (nobody reads it any more) is no reason to stop.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .log_internal_errors(false)
+        .init();
     match Cli::parse().config().and_then(|config| serve(&config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,7 +60,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let http = Doors::open(config.http, workers).context("REST cannot listen")?;
     let resp = config.resp.map(|listen| Doors::open(listen, workers)).transpose().context("RESP cannot listen")?;
-    let fresh = !config.data.exists();
+    let fresh = !welcome::has_credentials(&config.data);
     welcome::make_private(&config.data)?;
     let service = Arc::new(Service::open(&options(config, resp.as_ref()), clock::moment())?);
     welcome::keep_credentials(&config.data, &http, resp.as_ref(), service.default_credentials())?;
@@ -64,7 +70,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         connections: AtomicUsize::new(0),
     });
     let (stop, stopping) = watch::channel(false);
-    let housekeeper = Housekeeper::start(&service)?;
+    let housekeeper = Housekeeper::start(&service, config.checkpoint_bytes)?;
     let (http_address, resp_address) = (http.address, resp.as_ref().map(|doors| doors.address));
     let mut resp_sockets = resp.map(|doors| doors.sockets.into_iter());
     let mut threads = Vec::new();

@@ -71,8 +71,12 @@ pub(crate) fn keep_credentials(
     keep().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Whether a start before this one has kept its tokens here. The directory alone may be an empty volume.
+pub(crate) fn has_credentials(dir: &Path) -> bool {
+    dir.join(FILE).exists()
+}
+
 /// Says how to connect. Secrets are shown on the first start only; later ones say where they are kept.
-#[expect(clippy::print_stdout, reason = "this is what the program is asked to print")]
 pub(crate) fn print(
     config: &Config,
     fresh: bool,
@@ -81,19 +85,23 @@ pub(crate) fn print(
     credentials: &Credentials,
 ) {
     let kept = config.data.join(FILE);
-    println!("Dormouse {} is awake.", env!("CARGO_PKG_VERSION"));
-    println!("  data   {}", config.data.display());
-    println!("  REST   http://{http}");
+    let mut text = format!("Dormouse {} is awake.\n", env!("CARGO_PKG_VERSION"));
+    text += &format!("  data   {}\n  REST   http://{http}\n", config.data.display());
     match resp {
-        Some(resp) => println!("  RESP   {resp}{}", if config.resp_open { " (open: no AUTH needed)" } else { "" }),
-        None => println!("  RESP   off"),
+        Some(resp) => {
+            text += &format!("  RESP   {resp}{}\n", if config.resp_open { " (open: no AUTH needed)" } else { "" })
+        }
+        None => text += "  RESP   off\n",
     }
     if fresh {
-        println!("\nPaste into .env.local (also kept in {}):\n", kept.display());
-        println!("{}", lines(http, resp, credentials));
+        text += &format!("\nPaste into .env.local (also kept in {}):\n\n", kept.display());
+        text += &lines(http, resp, credentials);
     } else {
-        println!("  tokens {}", kept.display());
+        text += &format!("  tokens {}\n", kept.display());
     }
+    // Nobody may be listening, which is no reason to stop.
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dormouse_proto::CommandError;
-use http::StatusCode;
+use http::header::EXPECT;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -17,6 +18,10 @@ use super::stream::Events;
 
 /// How long a client may pause while it sends a body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a refused body that are read and thrown away: a client that is still sending would otherwise lose its
+/// connection before it reads why.
+const DISCARD_BYTES_MAX: usize = 64 << 20;
 
 /// A response's body.
 pub(crate) enum Body {
@@ -60,10 +65,11 @@ impl http_body::Body for Body {
 }
 
 /// Reads a whole request body, if it is not too large.
-pub(super) async fn read(mut incoming: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+pub(super) async fn read(mut incoming: Incoming, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
     let too_large = || Refusal(StatusCode::PAYLOAD_TOO_LARGE, CommandError::RequestTooLarge);
     let announced = incoming.size_hint();
     if announced.lower() > limit as u64 {
+        discard(incoming, headers).await;
         return Err(too_large());
     }
     if incoming.is_end_stream() {
@@ -83,6 +89,7 @@ pub(super) async fn read(mut incoming: Incoming, limit: usize) -> Result<Bytes, 
             all
         });
         if all.len() + chunk.len() > limit {
+            discard(incoming, headers).await;
             return Err(too_large());
         }
         all.extend_from_slice(&chunk);
@@ -91,6 +98,20 @@ pub(super) async fn read(mut incoming: Incoming, limit: usize) -> Result<Bytes, 
         Some(all) => Ok(all.into()),
         None if first.len() > limit => Err(too_large()),
         None => Ok(first),
+    }
+}
+
+/// Reads what a client that is refused still sends, within bounds. One that asked first (`Expect: 100-continue`) sends
+/// nothing.
+pub(super) async fn discard(mut incoming: Incoming, headers: &HeaderMap) {
+    if headers.contains_key(EXPECT) || incoming.size_hint().lower() > DISCARD_BYTES_MAX as u64 {
+        return;
+    }
+    let mut discarded = 0;
+    while discarded <= DISCARD_BYTES_MAX
+        && let Ok(Some(chunk)) = next_chunk(&mut incoming).await
+    {
+        discarded += chunk.len();
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod body;
 mod head;
+mod socket;
 mod stream;
 
 use std::convert::Infallible;
@@ -28,8 +29,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use self::body::{Body, read};
+use self::body::{Body, discard, read};
 use self::head::{Format, Head, cors, preflight};
+use self::socket::{Phase, Progress, Socket};
 use crate::clock::moment;
 use crate::perform::{leash, settle, when_durable};
 use crate::worker::Worker;
@@ -44,16 +46,23 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// Serves one connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: SocketAddr) {
     let mut stopping = worker.stopping.clone();
+    let progress = Rc::new(Progress::default());
+    let socket = Socket::new(stream, Rc::clone(&progress));
     let service = service_fn(move |request| {
-        let worker = Rc::clone(&worker);
-        async move { Ok::<_, Infallible>(answer(&worker, request).await) }
+        let (worker, progress) = (Rc::clone(&worker), Rc::clone(&progress));
+        progress.enter(Phase::Reading);
+        async move {
+            let response = answer(&worker, &progress, request).await;
+            progress.enter(Phase::Open);
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(HEAD_BYTES_MAX.max(REQUEST_BYTES_MAX / 8))
         .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -76,13 +85,13 @@ impl From<CommandError> for Refusal {
     }
 }
 
-async fn answer(worker: &Rc<Worker>, request: Request<Incoming>) -> Response<Body> {
+async fn answer(worker: &Rc<Worker>, progress: &Progress, request: Request<Incoming>) -> Response<Body> {
     let origin = request.headers().contains_key(http::header::ORIGIN);
     let mut response = if request.method() == Method::OPTIONS {
         preflight(&request)
     } else {
         let head_only = request.method() == Method::HEAD;
-        let mut response = route(worker, request).await.unwrap_or_else(|Refusal(status, error)| refuse(status, error));
+        let mut response = route(worker, progress, request).await.unwrap_or_else(|Refusal(status, error)| refuse(status, error));
         if head_only {
             *response.body_mut() = Body::empty();
         }
@@ -111,7 +120,11 @@ fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Res
     response
 }
 
-async fn route(worker: &Rc<Worker>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+async fn route(
+    worker: &Rc<Worker>,
+    progress: &Progress,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST | Method::PUT) {
         let text = format!("ERR method {} is not allowed: use GET, HEAD, POST or PUT", request.method());
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, text.into()));
@@ -123,9 +136,11 @@ async fn route(worker: &Rc<Worker>, request: Request<Incoming>) -> Result<Respon
     let head = Head::read(&parts)?;
     let account = head.token().and_then(|token| worker.shared.service.authenticate(&token));
     let Some(account) = account else {
+        discard(incoming, &parts.headers).await;
         return Err(Refusal(StatusCode::UNAUTHORIZED, CommandError::WrongToken));
     };
-    let body = read(incoming, REQUEST_BYTES_MAX).await?;
+    let body = read(incoming, &parts.headers, REQUEST_BYTES_MAX).await?;
+    progress.enter(Phase::Answering);
     let path = parts.uri.path();
     // A base URL that ends in a slash makes two of them.
     match path.trim_start_matches('/') {

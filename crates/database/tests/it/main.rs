@@ -1,0 +1,8 @@
+//! Databases without a server: what moves between memory, log and store, and what a client sees of it (nothing).
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+mod random;
+mod residency;
+mod sessions;
+mod support;

@@ -1,0 +1,298 @@
+//! Keys that are in memory, in the store, or in both, are the same keys.
+
+use std::collections::BTreeSet;
+
+use dormouse_proto::Reply;
+
+use crate::support::{Bed, sorted, texts};
+
+fn fill(bed: &mut Bed) {
+    for line in [
+        "SET string value",
+        "RPUSH list a b c",
+        "HSET hash f v g w",
+        "SADD set m n",
+        "SADD numbers 1 2 3",
+        "ZADD zset 1 a 2.5 b",
+        "SET mortal v PX 5000",
+    ] {
+        assert!(!matches!(bed.run(line), Reply::Error(_)), "{line}");
+    }
+}
+
+fn check(bed: &mut Bed) {
+    assert_eq!(bed.run("GET string"), Reply::bulk("value"));
+    assert_eq!(texts(&bed.run("LRANGE list 0 -1")), ["a", "b", "c"]);
+    assert_eq!(sorted(&bed.run("HGETALL hash")), ["f", "g", "v", "w"]);
+    assert_eq!(sorted(&bed.run("SMEMBERS set")), ["m", "n"]);
+    assert_eq!(sorted(&bed.run("SMEMBERS numbers")), ["1", "2", "3"]);
+    assert_eq!(texts(&bed.run("ZRANGE zset 0 -1 WITHSCORES")), ["a", "1", "b", "2.5"]);
+    assert_eq!(bed.run("PTTL mortal"), Reply::Integer(5000));
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(7));
+}
+
+#[test]
+fn every_type_comes_back_from_the_store() {
+    let mut bed = Bed::new();
+    fill(&mut bed);
+    bed.chill();
+    check(&mut bed);
+    bed.chill();
+    bed.crash();
+    check(&mut bed);
+    bed.restart();
+    check(&mut bed);
+}
+
+#[test]
+fn every_type_comes_back_from_the_log() {
+    let mut bed = Bed::new();
+    fill(&mut bed);
+    bed.crash();
+    check(&mut bed);
+    bed.crash();
+    check(&mut bed);
+}
+
+#[test]
+fn memory_is_kept_within_its_bound() {
+    let mut bed = Bed::with_memory(64 << 10);
+    for n in 0..2_000 {
+        bed.run(&format!("SET key:{n} {}", "v".repeat(100)));
+        if n % 50 == 0 {
+            bed.service().relieve().unwrap();
+        }
+    }
+    bed.service().relieve().unwrap();
+    assert!(bed.service().memory_bytes() <= 64 << 10);
+    for n in 0..2_000 {
+        assert_eq!(bed.run(&format!("STRLEN key:{n}")), Reply::Integer(100), "key:{n}");
+    }
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(2_000));
+}
+
+fn scan(bed: &mut Bed, count: usize) -> Vec<String> {
+    let (mut cursor, mut found) = ("0".to_owned(), Vec::new());
+    loop {
+        let Reply::Array(page) = bed.run(&format!("SCAN {cursor} COUNT {count}")) else { panic!("a page") };
+        found.extend(texts(&page[1]));
+        cursor = texts(&page[0]).remove(0);
+        if cursor == "0" {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn walks_see_memory_and_store_as_one() {
+    let mut bed = Bed::new();
+    let mut there = BTreeSet::new();
+    let mut add = |bed: &mut Bed, from: usize, until: usize| {
+        for n in from..until {
+            bed.run(&format!("SET key:{n} v"));
+            there.insert(format!("key:{n}"));
+        }
+    };
+    add(&mut bed, 0, 500);
+    bed.chill();
+    // Some cold, some loaded, some overwritten, some deleted, some new, some in both.
+    add(&mut bed, 400, 700);
+    for n in 0..100 {
+        bed.run(&format!("GET key:{n}"));
+        assert_eq!(bed.run(&format!("DEL key:{}", 100 + n)), Reply::Integer(1));
+        there.remove(&format!("key:{}", 100 + n));
+    }
+    for checkpointed in [false, true] {
+        for count in [1, 7, 10_000] {
+            let found = scan(&mut bed, count);
+            assert_eq!(found.len(), there.len(), "no key comes twice");
+            assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), there);
+        }
+        assert_eq!(sorted(&bed.run("KEYS *")).len(), there.len());
+        assert_eq!(bed.run("DBSIZE"), Reply::Integer(there.len() as i64));
+        for _ in 0..50 {
+            assert!(there.contains(&texts(&bed.run("RANDOMKEY"))[0]));
+        }
+        if !checkpointed {
+            bed.checkpoint();
+        }
+    }
+    bed.chill();
+    assert!(there.contains(&texts(&bed.run("RANDOMKEY"))[0]), "with nothing in memory, too");
+}
+
+#[test]
+fn cold_keys_can_be_overwritten_changed_and_deleted() {
+    let mut bed = Bed::new();
+    for crash in [false, true] {
+        fill(&mut bed);
+        bed.chill();
+        assert_eq!(bed.run("SET string other"), Reply::OK);
+        assert_eq!(bed.run("RPUSH list d"), Reply::Integer(4));
+        assert_eq!(bed.run("HDEL hash f"), Reply::Integer(1));
+        assert_eq!(bed.run("DEL set"), Reply::Integer(1));
+        assert_eq!(bed.run("RENAME zset moved"), Reply::OK);
+        assert_eq!(bed.run("PERSIST mortal"), Reply::Integer(1));
+        assert_eq!(bed.run("SREM numbers 1 2 3"), Reply::Integer(3));
+        if crash {
+            bed.crash();
+        } else {
+            bed.chill();
+        }
+        assert_eq!(bed.run("GET string"), Reply::bulk("other"));
+        assert_eq!(texts(&bed.run("LRANGE list 0 -1")), ["a", "b", "c", "d"]);
+        assert_eq!(sorted(&bed.run("HGETALL hash")), ["g", "w"]);
+        assert_eq!(bed.run("EXISTS set zset numbers"), Reply::Integer(0));
+        assert_eq!(bed.run("ZSCORE moved b"), Reply::Double(2.5));
+        assert_eq!(bed.run("TTL mortal"), Reply::Integer(-1));
+        assert_eq!(bed.run("DBSIZE"), Reply::Integer(5));
+        bed.run("FLUSHDB");
+    }
+}
+
+#[test]
+fn cold_keys_die_without_being_loaded() {
+    let mut bed = Bed::new();
+    for n in 0..300 {
+        bed.run(&format!("SET mortal:{n} v PX {}", 1_000 + n));
+        bed.run(&format!("SET longer:{n} v PX 100000"));
+    }
+    bed.chill();
+    bed.pass_ms(1_000);
+    assert_eq!(bed.run("GET mortal:0"), Reply::Null, "dead, removed or not");
+    assert_eq!(bed.run("GET mortal:1"), Reply::bulk("v"), "not yet");
+    bed.pass_ms(1_000);
+    bed.reap();
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(300));
+    bed.crash();
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(300));
+    bed.chill();
+    bed.restart();
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(300));
+    assert_eq!(bed.run("EXISTS mortal:7"), Reply::Integer(0));
+}
+
+#[test]
+fn dead_keys_are_counted_and_looked_for_once() {
+    let mut bed = Bed::new();
+    for n in 0..400 {
+        bed.run(&format!("SET early:{n} v PX 1000"));
+        bed.run(&format!("SET late:{n} v PX 2000"));
+    }
+    bed.run("SET immortal v");
+    bed.chill();
+    let expired = |bed: &mut Bed| {
+        let info = texts(&bed.run("INFO stats")).remove(0);
+        info.lines().find_map(|line| line.strip_prefix("expired_keys:")).unwrap().trim().parse::<u64>().unwrap()
+    };
+    bed.pass_ms(1_000);
+    bed.reap();
+    assert_eq!(expired(&mut bed), 400);
+    // The store's index still has them, until the next checkpoint: they must neither count again nor hide later ones.
+    assert_eq!(bed.reap(), 1);
+    assert_eq!(expired(&mut bed), 400);
+    bed.pass_ms(1_000);
+    bed.reap();
+    assert_eq!(expired(&mut bed), 800);
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(1));
+}
+
+#[test]
+fn a_deadline_that_moved_counts_as_it_is_now() {
+    let mut bed = Bed::new();
+    for key in ["extended", "shortened", "cleared", "given"] {
+        bed.run(&format!("SET {key} v"));
+    }
+    for key in ["extended", "cleared"] {
+        bed.run(&format!("PEXPIRE {key} 1000"));
+    }
+    bed.run("PEXPIRE shortened 9000");
+    bed.chill();
+    bed.run("PEXPIRE extended 9000");
+    bed.run("PEXPIRE shortened 1000");
+    bed.run("PERSIST cleared");
+    bed.run("PEXPIRE given 1000");
+    bed.chill();
+    bed.pass_ms(1_000);
+    bed.reap();
+    assert_eq!(sorted(&bed.run("KEYS *")), ["cleared", "extended"]);
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(2));
+    bed.pass_ms(9_000);
+    bed.reap();
+    bed.chill();
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(1));
+}
+
+#[test]
+fn a_flush_is_for_good() {
+    let mut bed = Bed::new();
+    fill(&mut bed);
+    bed.chill();
+    bed.run("SET warm v");
+    bed.run("FLUSHDB");
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(0));
+    assert_eq!(bed.run("GET string"), Reply::Null);
+    bed.run("SET string again");
+    bed.crash();
+    assert_eq!(sorted(&bed.run("KEYS *")), ["string"]);
+    assert_eq!(bed.run("GET string"), Reply::bulk("again"));
+    bed.chill();
+    bed.run("FLUSHALL");
+    bed.chill();
+    bed.crash();
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(0));
+    fill(&mut bed);
+    bed.restart();
+    check(&mut bed);
+}
+
+#[test]
+fn checkpoints_between_writes_of_one_key_lose_none() {
+    let mut bed = Bed::new();
+    for n in 0..30 {
+        bed.run(&format!("RPUSH list {n}"));
+        bed.run(&format!("INCRBY sum {n}"));
+        match n % 3 {
+            0 => drop(bed.checkpoint()),
+            1 => bed.crash(),
+            _ => {}
+        }
+    }
+    let all: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+    assert_eq!(texts(&bed.run("LRANGE list 0 -1")), all);
+    assert_eq!(bed.run("GET sum"), Reply::bulk("435"));
+}
+
+/// A write that changes nothing must not take the next one's number, or replay would skip that one.
+#[test]
+fn a_write_that_changed_nothing_does_not_hide_the_next() {
+    for (set, nothing, change, read, expected) in [
+        ("SADD k a", "SADD k a", "SADD k b", "SMEMBERS k", vec!["a", "b"]),
+        ("HSET k f x", "HINCRBY k f 1", "HSET k g y", "HGETALL k", vec!["f", "g", "x", "y"]),
+        ("ZADD k 1 a", "ZADD k NX 5 a", "ZADD k 2 b", "ZRANGE k 0 -1", vec!["a", "b"]),
+        ("RPUSH k a", "LSET k 9 x", "RPUSH k b", "LRANGE k 0 -1", vec!["a", "b"]),
+        ("SET k a", "INCR k", "APPEND k b", "GET k", vec!["ab"]),
+        ("SADD k a", "SREM k zz", "SADD k b", "SMEMBERS k", vec!["a", "b"]),
+        ("HSET k f x", "HDEL k zz", "HSET k g y", "HGETALL k", vec!["f", "g", "x", "y"]),
+    ] {
+        let mut bed = Bed::new();
+        bed.run(set);
+        bed.checkpoint();
+        bed.run(nothing);
+        bed.checkpoint();
+        bed.run(change);
+        bed.crash();
+        assert_eq!(sorted(&bed.run(read)), expected, "{set}; {nothing}; {change}");
+    }
+}
+
+#[test]
+fn a_checkpoint_with_nothing_to_do_does_nothing() {
+    let mut bed = Bed::new();
+    fill(&mut bed);
+    assert!(bed.checkpoint() > 0);
+    assert_eq!(bed.checkpoint(), 0);
+    bed.run("GET string");
+    assert_eq!(bed.checkpoint(), 0);
+    assert_eq!(bed.service().log().tail_bytes(), 0);
+}

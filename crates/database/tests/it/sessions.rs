@@ -1,0 +1,210 @@
+//! Clients of one database: transactions, watches, waiting, and scripts that take long.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use dormouse_database::{Session, Step, Unparked};
+use dormouse_engine::Patient;
+use dormouse_proto::Reply;
+
+use crate::support::{Bed, Bites, error, sorted, texts, words};
+
+#[test]
+fn a_watched_key_that_changes_undoes_the_transaction() {
+    let mut bed = Bed::new();
+    let mut watcher = bed.talk();
+    for (change, runs) in
+        [("SET k other", false), ("DEL k", false), ("SET unrelated v", true), ("GET k", true), ("FLUSHDB", false)]
+    {
+        bed.run("SET k v");
+        assert_eq!(watcher.run(&bed, "WATCH k"), Reply::OK);
+        assert_eq!(watcher.run(&bed, "MULTI"), Reply::OK);
+        assert_eq!(watcher.run(&bed, "SET done v"), Reply::status("QUEUED"));
+        bed.run(change);
+        let expected = if runs { Reply::Array(vec![Reply::OK]) } else { Reply::NullArray };
+        assert_eq!(watcher.run(&bed, "EXEC"), expected, "{change}");
+    }
+}
+
+#[test]
+fn a_watched_key_may_leave_memory_and_may_not_die() {
+    let mut bed = Bed::new();
+    bed.run("SET k v PX 1000");
+    let mut watcher = bed.talk();
+    watcher.run(&bed, "WATCH k");
+    bed.chill();
+    watcher.run(&bed, "MULTI");
+    assert_eq!(watcher.run(&bed, "EXEC"), Reply::Array(vec![]), "leaving memory is no change");
+    watcher.run(&bed, "WATCH k");
+    bed.pass_ms(1_000);
+    watcher.run(&bed, "MULTI");
+    assert_eq!(watcher.run(&bed, "EXEC"), Reply::NullArray, "its death is one");
+}
+
+#[test]
+fn a_watched_cold_key_may_not_die_either() {
+    let mut bed = Bed::new();
+    for reaped in [false, true] {
+        bed.run("SET k v PX 1000");
+        let mut watcher = bed.talk();
+        watcher.run(&bed, "WATCH k");
+        bed.chill();
+        bed.pass_ms(1_000);
+        if reaped {
+            bed.reap();
+        }
+        watcher.run(&bed, "MULTI");
+        assert_eq!(watcher.run(&bed, "EXEC"), Reply::NullArray, "reaped: {reaped}");
+    }
+}
+
+#[test]
+fn a_transaction_is_all_or_nothing_after_a_crash() {
+    let mut bed = Bed::new();
+    for line in ["MULTI", "SET a 1", "RPUSH b 1", "INCR a", "LPUSH a 1", "EXEC"] {
+        bed.run(line);
+    }
+    bed.crash();
+    assert_eq!((bed.run("GET a"), bed.run("LLEN b")), (Reply::bulk("2"), Reply::Integer(1)));
+    for line in ["MULTI", "SET a 9", "NOSUCH"] {
+        bed.run(line);
+    }
+    assert!(error(&bed.run("EXEC")).starts_with("EXECABORT"));
+    assert_eq!(bed.run("GET a"), Reply::bulk("2"));
+}
+
+#[test]
+fn a_blocked_command_is_served_through_its_outbox() {
+    let mut bed = Bed::new();
+    let (mut first, mut second) = (bed.talk(), bed.talk());
+    assert!(matches!(first.step(&bed, "BLPOP q other 0"), Step::Parked { timeout_ms: None, .. }));
+    assert!(matches!(second.step(&bed, "BLPOP q 1.5"), Step::Parked { timeout_ms: Some(1500), .. }));
+    bed.run("RPUSH q a");
+    assert_eq!(first.kept.take().iter().flat_map(texts).collect::<Vec<_>>(), ["q", "a"], "first come, first served");
+    assert!(second.kept.take().is_empty());
+    bed.run("RPUSH q b c");
+    assert_eq!(second.kept.take().iter().flat_map(texts).collect::<Vec<_>>(), ["q", "b"]);
+    assert_eq!(texts(&bed.run("LRANGE q 0 -1")), ["c"]);
+    bed.crash_after(vec![first, second]);
+    assert_eq!(texts(&bed.run("LRANGE q 0 -1")), ["c"], "what was popped stays popped");
+}
+
+#[test]
+fn a_blocked_client_that_goes_takes_nothing_along() {
+    let mut bed = Bed::new();
+    let mut gone = bed.talk();
+    assert!(matches!(gone.step(&bed, "BLPOP q 0"), Step::Parked { .. }));
+    drop(gone);
+    let mut timed_out = bed.talk();
+    let Step::Parked { ticket, .. } = timed_out.step(&bed, "BLPOP q 1") else { panic!("it waits") };
+    assert!(matches!(timed_out.session.unpark(ticket), Unparked::Reply(Reply::NullArray)));
+    bed.run("RPUSH q a");
+    assert_eq!(texts(&bed.run("LRANGE q 0 -1")), ["a"]);
+    assert!(timed_out.kept.take().is_empty());
+}
+
+#[test]
+fn blocked_commands_pass_elements_on() {
+    let mut bed = Bed::new();
+    let (mut mover, mut popper) = (bed.talk(), bed.talk());
+    assert!(matches!(popper.step(&bed, "BLPOP there 0"), Step::Parked { .. }));
+    assert!(matches!(mover.step(&bed, "BLMOVE here there LEFT RIGHT 0"), Step::Parked { .. }));
+    // Inside a transaction the pushes come first, then whoever waits.
+    for line in ["MULTI", "RPUSH here x", "EXEC"] {
+        bed.run(line);
+    }
+    assert_eq!(mover.kept.take(), [Reply::bulk("x")]);
+    assert_eq!(popper.kept.take().iter().flat_map(texts).collect::<Vec<_>>(), ["there", "x"]);
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(0));
+}
+
+const LOOP: &str = "redis.call('SET','a','1') local i = 0 while i < 3000000 do i = i + 1 end \
+                    redis.call('SET','b','1') return i";
+
+fn eval(script: &str) -> Vec<&[u8]> {
+    vec![b"EVAL", script.as_bytes(), b"2", b"a", b"b"]
+}
+
+#[test]
+fn a_long_script_moves_off_and_runs_whole() {
+    let mut bed = Bed::new();
+    bed.run("SET a before");
+    bed.checkpoint();
+    let mut talk = bed.talk();
+    let step = talk.session.command(&eval(LOOP), bed.moment(), &Bites(Cell::new(0)));
+    let Step::Long(job) = step else { panic!("{step:?}") };
+    assert_eq!(bed.run("GET a"), Reply::bulk("before"), "the attempt was taken back");
+    bed.checkpoint();
+    let account = talk.session.account().unwrap().clone();
+    let (job, ran) = Session::run_long(&account, job, bed.moment(), &Patient);
+    let Step::Reply { reply, .. } = talk.session.resume(job, ran) else { panic!("it is done") };
+    assert_eq!(reply, Reply::Integer(3_000_000));
+    drop((talk, account));
+    bed.crash();
+    assert_eq!(sorted(&bed.run("MGET a b")), ["1", "1"]);
+}
+
+/// The keys of an attempt that was taken back are stored, with its number; the next transaction must have another one.
+#[test]
+fn what_follows_an_attempt_taken_back_survives_a_crash() {
+    let mut bed = Bed::new();
+    bed.run("RPUSH a 1");
+    let script = "redis.call('RPUSH','a','x') while true do end";
+    let mut talk = bed.talk();
+    let step = talk.session.command(&eval(script), bed.moment(), &Bites(Cell::new(0)));
+    assert!(matches!(step, Step::Long(_)), "{step:?}");
+    drop((talk, step));
+    bed.checkpoint();
+    bed.run("RPUSH a 2");
+    bed.crash();
+    assert_eq!(texts(&bed.run("LRANGE a 0 -1")), ["1", "2"]);
+}
+
+#[test]
+fn a_long_script_can_be_killed() {
+    let mut bed = Bed::new();
+    assert_eq!(error(&bed.run("SCRIPT KILL")), "NOTBUSY No scripts in execution right now.");
+    let mut talk = bed.talk();
+    let script = "redis.call('SET','a','1') while true do end";
+    let step = talk.session.command(&eval(script), bed.moment(), &Bites(Cell::new(0)));
+    let Step::Long(job) = step else { panic!("{step:?}") };
+    let account = talk.session.account().unwrap().clone();
+    let (moment, mut other) = (bed.moment(), bed.talk());
+    let (job, ran) = std::thread::scope(|scope| {
+        let running = scope.spawn(|| Session::run_long(&account, job, moment, &Patient));
+        while !account.database.is_busy() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(other.step(&bed, "GET a"), Step::Busy));
+        // A new client comes meanwhile and waits for nobody.
+        drop(bed.talk());
+        while other.run(&bed, "SCRIPT KILL") != Reply::OK {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        running.join().unwrap()
+    });
+    let Step::Reply { reply, .. } = talk.session.resume(job, ran) else { panic!("it is done") };
+    assert!(error(&reply).contains("killed"), "{reply:?}");
+    assert_eq!(bed.run("EXISTS a"), Reply::Integer(0), "its changes were taken back");
+}
+
+#[test]
+fn a_watch_holds_until_a_long_transaction_has_run() {
+    let mut bed = Bed::new();
+    bed.run("SET watched 1");
+    let mut talk = bed.talk();
+    talk.run(&bed, "WATCH watched");
+    talk.run(&bed, "MULTI");
+    let queued = talk.session.command(&eval(LOOP), bed.moment(), &Patient);
+    assert!(matches!(queued, Step::Reply { reply: Reply::Status(_), .. }));
+    let step = talk.session.command(&words("EXEC"), bed.moment(), &Bites(Cell::new(0)));
+    let Step::Long(job) = step else { panic!("{step:?}") };
+    bed.run("SET watched 2");
+    let account = talk.session.account().unwrap().clone();
+    let (job, ran) = Session::run_long(&account, job, bed.moment(), &Patient);
+    let Step::Reply { reply, .. } = talk.session.resume(job, ran) else { panic!("it is done") };
+    assert_eq!(reply, Reply::NullArray);
+    assert_eq!(bed.run("EXISTS a b"), Reply::Integer(0));
+    talk.run(&bed, "MULTI");
+    assert_eq!(talk.run(&bed, "EXEC"), Reply::Array(vec![]), "the watch ended with the transaction");
+}

@@ -1,0 +1,218 @@
+//! A service in a directory of its own, with a clock and chance that move when told.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use dormouse_database::{Delivery, Options, Outbox, Service, Session, Step};
+use dormouse_engine::{Client, Door, Facts, Grant, Limits, Moment, Patient, Watchdog};
+use dormouse_proto::Reply;
+use dormouse_storage::Durability;
+use parking_lot::Mutex;
+
+const TOKEN: &str = "a-token-for-tests";
+/// Microseconds since the Unix epoch at which every test begins.
+const BEGINNING_US: u64 = 1_700_000_000_000_000;
+
+/// Keeps what is delivered.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Vec<Delivery>>);
+
+impl Outbox for Kept {
+    fn deliver(&self, delivery: Delivery) {
+        self.0.lock().push(delivery);
+    }
+}
+
+impl Kept {
+    /// The replies that came since the last call.
+    pub(crate) fn take(&self) -> Vec<Reply> {
+        let deliveries = std::mem::take(&mut *self.0.lock());
+        deliveries.into_iter().map(|(Delivery::Push { reply, .. } | Delivery::Unparked { reply, .. })| reply).collect()
+    }
+}
+
+/// A watchdog that bites at once, or after some questions.
+pub(crate) struct Bites(pub(crate) Cell<u32>);
+
+impl Watchdog for Bites {
+    fn expired(&self) -> bool {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(1));
+        left == 0
+    }
+}
+
+/// One client at work.
+pub(crate) struct Talk {
+    pub(crate) session: Session,
+    pub(crate) kept: Arc<Kept>,
+}
+
+/// See the module's text.
+pub(crate) struct Bed {
+    dir: tempfile::TempDir,
+    memory_bytes_max: u64,
+    service: Option<Arc<Service>>,
+    talk: Option<Talk>,
+    pub(crate) now_us: u64,
+    seed: Cell<u64>,
+}
+
+pub(crate) fn words(line: &str) -> Vec<&[u8]> {
+    line.split_whitespace().map(str::as_bytes).collect()
+}
+
+impl Bed {
+    pub(crate) fn new() -> Self {
+        Self::with_memory(1 << 30)
+    }
+
+    pub(crate) fn with_memory(memory_bytes_max: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bed =
+            Self { dir, memory_bytes_max, service: None, talk: None, now_us: BEGINNING_US, seed: Cell::new(0) };
+        bed.open();
+        bed
+    }
+
+    fn open(&mut self) {
+        let options = Options {
+            dir: self.dir.path().join("data"),
+            durability: Durability::Always,
+            memory_bytes_max: self.memory_bytes_max,
+            entropy: |bytes| bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at * 37) as u8),
+            token: Some(TOKEN.to_owned()),
+            read_only_token: None,
+            limits: Limits::default(),
+            facts: Facts::default(),
+        };
+        self.service = Some(Arc::new(Service::open(&options, self.moment()).unwrap()));
+        self.talk = Some(self.talk());
+    }
+
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        self.service.as_ref().unwrap()
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        self.seed.set(self.seed.get() + 1);
+        Moment { now_us: self.now_us, seed: self.seed.get() }
+    }
+
+    pub(crate) const fn pass_ms(&mut self, ms: u64) {
+        self.now_us += ms * 1_000;
+    }
+
+    /// Another client, authenticated.
+    pub(crate) fn talk(&self) -> Talk {
+        let (service, kept) = (self.service(), Arc::new(Kept::default()));
+        let client = Client::new(service.next_client(), Door::Resp, Grant::Full);
+        let mut session = Session::connection(service, client, Arc::clone(&kept) as _);
+        session.enter(service.authenticate(TOKEN.as_bytes()).unwrap());
+        Talk { session, kept }
+    }
+
+    /// As after `kill -9`: nothing is written that was not asked for before.
+    pub(crate) fn crash(&mut self) {
+        self.talk = None;
+        let service = Arc::into_inner(self.service.take().unwrap()).expect("all sessions are gone");
+        service.log().sync().unwrap();
+        drop(service);
+        self.open();
+    }
+
+    /// As [`Self::crash`], with clients that are still there.
+    pub(crate) fn crash_after(&mut self, clients: Vec<Talk>) {
+        drop(clients);
+        self.crash();
+    }
+
+    /// A stop and a start.
+    pub(crate) fn restart(&mut self) {
+        self.talk = None;
+        self.service().close().unwrap();
+        self.service = None;
+        self.open();
+    }
+
+    pub(crate) fn checkpoint(&self) -> usize {
+        self.service().checkpoint().unwrap()
+    }
+
+    /// Everything to the store, nothing in memory.
+    pub(crate) fn chill(&self) {
+        self.checkpoint();
+        for database in self.service().databases() {
+            while database.evict(u64::MAX) > 0 {}
+            assert_eq!(database.memory_bytes(), 0, "what is clean can leave");
+        }
+    }
+
+    /// Removes dead keys until there are none; how many rounds that took.
+    pub(crate) fn reap(&self) -> usize {
+        let database = self.service().authenticate(TOKEN.as_bytes()).unwrap().database;
+        let mut rounds = 1;
+        while database.reap(self.moment()) {
+            rounds += 1;
+            assert!(rounds < 1_000, "it never ends");
+        }
+        rounds
+    }
+
+    pub(crate) fn run(&mut self, line: &str) -> Reply {
+        self.run_args(&words(line))
+    }
+
+    pub(crate) fn run_args(&mut self, args: &[&[u8]]) -> Reply {
+        let mut talk = self.talk.take().unwrap();
+        let reply = talk.run_args(self, args);
+        self.talk = Some(talk);
+        reply
+    }
+}
+
+impl Talk {
+    pub(crate) fn step(&mut self, bed: &Bed, line: &str) -> Step {
+        self.session.command(&words(line), bed.moment(), &Patient)
+    }
+
+    pub(crate) fn run(&mut self, bed: &Bed, line: &str) -> Reply {
+        self.run_args(bed, &words(line))
+    }
+
+    fn run_args(&mut self, bed: &Bed, args: &[&[u8]]) -> Reply {
+        match self.session.command(args, bed.moment(), &Patient) {
+            Step::Reply { reply, .. } => reply,
+            step => panic!("{step:?}"),
+        }
+    }
+}
+
+/// A reply's texts and numbers, flat.
+pub(crate) fn texts(reply: &Reply) -> Vec<String> {
+    match reply {
+        Reply::Bulk(blob) | Reply::Status(blob) | Reply::Verbatim(blob) => {
+            vec![String::from_utf8_lossy(blob).into_owned()]
+        }
+        Reply::Integer(number) => vec![number.to_string()],
+        Reply::Double(number) => vec![number.to_string()],
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => items.iter().flat_map(texts).collect(),
+        Reply::Map(pairs) | Reply::Pairs(pairs) => {
+            pairs.iter().flat_map(|(left, right)| [texts(left), texts(right)].concat()).collect()
+        }
+        other => vec![format!("{other:?}")],
+    }
+}
+
+pub(crate) fn sorted(reply: &Reply) -> Vec<String> {
+    let mut texts = texts(reply);
+    texts.sort();
+    texts
+}
+
+pub(crate) fn error(reply: &Reply) -> String {
+    match reply {
+        Reply::Error(error) => error.to_string(),
+        reply => panic!("no error: {reply:?}"),
+    }
+}

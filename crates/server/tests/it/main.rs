@@ -1,0 +1,10 @@
+//! The real binary, from outside: started, spoken to, abused and killed, as operators and clients would.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+mod bad_input;
+mod crash;
+mod doors;
+mod many;
+mod start;
+mod support;
