@@ -85,20 +85,20 @@ pub(crate) fn print(
     credentials: &Credentials,
 ) {
     let kept = config.data.join(FILE);
-    let mut text = format!("Dormouse {} is awake.\n", env!("CARGO_PKG_VERSION"));
-    text += &format!("  data   {}\n  REST   http://{http}\n", config.data.display());
-    match resp {
-        Some(resp) => {
-            text += &format!("  RESP   {resp}{}\n", if config.resp_open { " (open: no AUTH needed)" } else { "" })
-        }
-        None => text += "  RESP   off\n",
-    }
-    if fresh {
-        text += &format!("\nPaste into .env.local (also kept in {}):\n\n", kept.display());
-        text += &lines(http, resp, credentials);
+    let resp_line = match resp {
+        Some(resp) => format!("{resp}{}", if config.resp_open { " (open: no AUTH needed)" } else { "" }),
+        None => "off".to_owned(),
+    };
+    let tokens = if fresh {
+        let lines = lines(http, resp, credentials);
+        format!("\nPaste into .env.local (also kept in {}):\n\n{lines}", kept.display())
     } else {
-        text += &format!("  tokens {}\n", kept.display());
-    }
+        format!("  tokens {}", kept.display())
+    };
+    let (version, data) = (env!("CARGO_PKG_VERSION"), config.data.display());
+    let text = format!(
+        "Dormouse {version} is awake.\n  data   {data}\n  REST   http://{http}\n  RESP   {resp_line}\n{tokens}\n"
+    );
     // Nobody may be listening, which is no reason to stop.
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

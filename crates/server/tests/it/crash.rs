@@ -211,7 +211,7 @@ impl Writer {
             "toggle" => match get(format!("GET {w}:toggle")).number() {
                 Some(at) => at,
                 // Deleted, by whichever of the deletions fits.
-                None if span.acked % 2 == 0 => span.acked,
+                None if span.acked.is_multiple_of(2) => span.acked,
                 None => span.sent - span.sent % 2,
             },
             "far" => {
@@ -387,7 +387,8 @@ fn step(random: &mut Random, number: u64, model: &mut Model) -> Vec<String> {
         }
         24..=29 => {
             if let Held::Text(text, _) = model.entry(key.clone()).or_insert(Held::Text(String::new(), -1)) {
-                text.push_str(&format!("-{number}"));
+                text.push('-');
+                text.push_str(&number.to_string());
             }
             words(&format!("APPEND {key} -{number}"))
         }

@@ -25,8 +25,8 @@ fn each_door_reads_what_the_other_has_written() {
     assert_eq!(wire.run(&[b"SET".as_slice(), b"bytes", &bytes]).unwrap(), ok());
     let reply = http.send("POST", "/", "Upstash-Encoding: base64\r\n", br#"["GET","bytes"]"#).unwrap();
     assert!(reply.json()["result"].as_str().unwrap().starts_with("AAECAwQF"));
-    let mut path = "/set/other/".to_owned();
-    bytes.iter().for_each(|byte| path += &format!("%{byte:02x}"));
+    let path: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let path = format!("/set/other/{path}");
     assert_eq!(http.send("GET", &path, "", b"").unwrap().status, 200);
     assert_eq!(wire.say("GET other"), Resp::bulk(&bytes));
 }

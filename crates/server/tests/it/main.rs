@@ -1,6 +1,7 @@
 //! The real binary, from outside: started, spoken to, abused and killed, as operators and clients would.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+#![expect(clippy::print_stdout, reason = "seeds and figures, for whoever looks")]
 
 mod bad_input;
 mod crash;

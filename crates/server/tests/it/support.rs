@@ -474,7 +474,7 @@ impl Either {
             Self::Rest(http) => Ok(from_json(&http.post("/multi-exec", serde_json::to_vec(commands)?)?.json())),
             Self::Resp(wire) => {
                 let mut bytes = encode(&["MULTI"]);
-                commands.iter().for_each(|command| bytes.extend(encode(command)));
+                bytes.extend(commands.iter().flat_map(|command| encode(command)));
                 wire.write(&[bytes, encode(&["EXEC"])].concat())?;
                 for _ in 0..=commands.len() {
                     wire.read()?;
