@@ -52,6 +52,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: Socke
         let (worker, progress) = (Rc::clone(&worker), Rc::clone(&progress));
         progress.enter(Phase::Reading);
         async move {
+            progress.drained().await;
             let response = answer(&worker, &progress, request).await;
             progress.enter(Phase::Open);
             Ok::<_, Infallible>(response)
@@ -91,7 +92,8 @@ async fn answer(worker: &Rc<Worker>, progress: &Progress, request: Request<Incom
         preflight(&request)
     } else {
         let head_only = request.method() == Method::HEAD;
-        let mut response = route(worker, progress, request).await.unwrap_or_else(|Refusal(status, error)| refuse(status, error));
+        let mut response =
+            route(worker, progress, request).await.unwrap_or_else(|Refusal(status, error)| refuse(status, error));
         if head_only {
             *response.body_mut() = Body::empty();
         }

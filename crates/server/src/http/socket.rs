@@ -5,6 +5,7 @@
 //! when nothing is at work, and when a stream is; not while a request runs, nor before its answer has been written.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -41,6 +42,19 @@ impl Progress {
         self.phase.set(phase);
         self.withheld.set(false);
         self.wake();
+    }
+
+    /// Waits until the client has read enough of the answers before: one that pipelines requests and reads nothing would
+    /// have all of them answered into memory.
+    pub(super) async fn drained(&self) {
+        poll_fn(|context| {
+            if self.unwritten.get() {
+                *self.waker.borrow_mut() = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     fn wake(&self) {

@@ -10,7 +10,7 @@ const IDLE: usize = 10_000;
 /// What one of them may cost.
 const IDLE_BYTES_MAX: u64 = 24 << 10;
 /// What clients that do not read may make the server hold, beside what there was. They ask for many times as much.
-const UNREAD_BYTES_MAX: u64 = 400 << 20;
+const UNREAD_BYTES_MAX: u64 = 100 << 20;
 
 #[test]
 fn ten_thousand_idle_clients_are_cheap() {
@@ -93,7 +93,8 @@ fn a_subscriber_that_never_reads_is_cut_off() {
     }
     let grown = server.resident_bytes().saturating_sub(before);
     println!("two subscribers that do not read: {} MB", grown >> 20);
-    assert!(grown < UNREAD_BYTES_MAX, "{grown}");
+    // Each mailbox may hold 32 MB, and what was taken from it to be written as much again.
+    assert!(grown < 3 * UNREAD_BYTES_MAX, "{grown}");
     drop((slow, events));
     eventually("they are gone", || publisher.say("PUBLISH c x") == Resp::Int(0));
 }
