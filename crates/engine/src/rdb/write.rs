@@ -47,7 +47,7 @@ fn put_length(out: &mut Vec<u8>, length: usize) {
     match length {
         0..0x40 => out.push(length as u8),
         0x40..0x4000 => out.extend_from_slice(&(length as u16 | 0x4000).to_be_bytes()),
-        0x4000..0x1_0000_0000 => {
+        _ if u32::try_from(length).is_ok() => {
             out.push(0x80);
             out.extend_from_slice(&(length as u32).to_be_bytes());
         }
