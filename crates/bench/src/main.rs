@@ -41,7 +41,7 @@ struct Options {
     /// Where to write the tables, between its markers
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// One short round less of everything: for a first look
+    /// Fewer and shorter rounds: for a first look
     #[arg(long)]
     quick: bool,
     /// Rounds per contestant [default: 5; quick: 3]
@@ -66,9 +66,10 @@ fn main() -> anyhow::Result<()> {
         .into_iter()
         .filter(|scenario| options.only.as_ref().is_none_or(|only| scenario.name().contains(only)))
         .collect();
+    let machine = machine::facts(&options.redis)?;
     let stage = Stage::open(&options.scratch, &options.dormouse, &options.redis, &options.webdis)?;
     let results = load::run_all(&stage, &chosen, plan)?;
-    let report = report::Report { machine: machine::facts(&options.redis)?, plan, results };
+    let report = report::Report { machine, plan, results };
     println!("\n{}", report.markdown());
     match options.report.filter(|_| options.only.is_none()) {
         Some(path) => report.write(&path),

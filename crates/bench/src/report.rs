@@ -12,6 +12,8 @@ use crate::wire::{KEYS, VALUE_BYTES};
 
 const BEGIN: &str = "<!-- results: begin (written by `cargo xtask bench`) -->";
 const END: &str = "<!-- results: end -->";
+/// A machine of which others use so much is no place to measure throughput.
+const BUSY: f64 = 0.1;
 
 pub(crate) struct Report {
     pub(crate) machine: Machine,
@@ -33,14 +35,22 @@ impl Report {
     }
 
     fn conditions(&self) -> String {
-        let Machine { cores, processor, kernel, date, redis, load } = &self.machine;
-        format!(
-            "Measured on {date}: {cores} cores ({processor}), {kernel}, Redis {redis}, webdis with 2 threads; load average \
-             {load} at the end. {} rounds of {:.0} s for each contestant, taking turns; medians. {KEYS} keys, values of \
+        let Machine { cores, processor, kernel, date, redis, busy } = &self.machine;
+        let mut out = format!(
+            "Measured on {date}: {cores} cores ({processor}), {kernel}, Redis {redis}, webdis with 2 threads; others used \
+             {:.0} % of the cores just before. {} rounds of {:.0} s for each contestant, taking turns; medians. {KEYS} keys, values of \
              {VALUE_BYTES} bytes.\n",
+            busy * 100.0,
             self.plan.rounds,
             self.plan.round.as_secs_f64(),
-        )
+        );
+        if *busy > BUSY {
+            out.push_str(
+                "\n**The machine was busy with other work:** commands per second and latencies say little, ratios of \
+                 processor time say more.\n",
+            );
+        }
+        out
     }
 
     /// Replaces what stands between the markers.
