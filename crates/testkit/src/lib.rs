@@ -5,6 +5,7 @@
 //! [`door::Door`], behind which is the engine in this process, a server over RESP or REST, or a `redis-server` started for
 //! the purpose. Nothing depends on this crate, and it knows no command but those that set the stage (`FLUSHALL`, `AUTH`…).
 
+pub mod differential;
 pub mod door;
 pub mod expect;
 pub mod page;

@@ -29,15 +29,6 @@ impl Default for EngineDoor {
     }
 }
 
-impl EngineDoor {
-    /// A door to an empty database at this moment, in milliseconds since the Unix epoch.
-    pub fn at(now_ms: u64) -> Self {
-        let mut door = Self::default();
-        door.bench.now_us = now_ms * 1_000;
-        door
-    }
-}
-
 impl Door for EngineDoor {
     fn name(&self) -> &'static str {
         "the engine"
@@ -87,6 +78,10 @@ impl Door for EngineDoor {
 
     fn pass(&mut self, ms: u64) {
         self.bench.pass_ms(ms);
+    }
+
+    fn follow_clock(&mut self, now_ms: u64) {
+        self.bench.now_us = self.bench.now_us.max(now_ms * 1_000);
     }
 
     fn run(&mut self, client: &str, args: &[Vec<u8>]) -> Result<Vec<Reply>> {

@@ -63,6 +63,9 @@ pub trait Door {
     /// Lets time pass.
     fn pass(&mut self, ms: u64);
 
+    /// Says what time it is, to a door whose clock stands still otherwise.
+    fn follow_clock(&mut self, _now_ms: u64) {}
+
     /// Sends a command and reads all of its replies, nearly always one.
     fn run(&mut self, client: &str, args: &[Vec<u8>]) -> Result<Vec<Reply>> {
         self.send(client, args)?;

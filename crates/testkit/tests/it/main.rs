@@ -4,9 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dormouse_engine::{Run, all};
-use dormouse_testkit::door::{EngineDoor, RealServer};
+use dormouse_testkit::differential::{Pair, sequence};
+use dormouse_testkit::door::{Door as _, EngineDoor, RealServer};
 use dormouse_testkit::page::Page;
 use dormouse_testkit::run;
+
+/// How many random sequences each run draws; the program `differential` draws as many as one likes.
+const SEEDS: u64 = 20;
+/// The length of each.
+const COMMANDS: usize = 300;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -41,6 +47,18 @@ fn pages_hold_on_redis() {
     let Some(server) = redis() else { return };
     let report = run::pages(&mut server.door().unwrap(), &pages()).unwrap();
     assert!(report.failures.is_empty(), "\n{report}");
+}
+
+#[test]
+fn random_commands_agree_with_redis() {
+    let Some(server) = redis() else { return };
+    let (mut ours, mut theirs) = (EngineDoor::default(), server.door().unwrap());
+    let version = theirs.abilities().version;
+    for seed in 1..=SEEDS {
+        let steps = sequence(seed, COMMANDS, version);
+        let found = Pair { ours: &mut ours, theirs: &mut theirs }.run_and_shrink(&steps).unwrap();
+        assert!(found.is_none(), "seed {seed}:\n{}", found.unwrap());
+    }
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! Where Dormouse differs from Redis on purpose, as far as random commands meet it.
+//!
+//! Each entry names a section of `docs/differences.md`, where the reason stands, and recognises the replies it explains. An
+//! entry without its section, or one that swallows more than it says, is a mistake.
+
+use dormouse_proto::{Reply, parse_double};
+
+/// One deliberate difference.
+#[derive(Debug)]
+pub struct Difference {
+    /// The heading of its section, as in a link.
+    pub anchor: &'static str,
+    /// Whether it explains these replies to a command: first ours, then Redis's.
+    pub explains: fn(&[Vec<u8>], &Reply, &Reply) -> bool,
+}
+
+/// Every one.
+pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        anchor: "unlink-without-keys",
+        explains: |args, ours, _| names(args, &["UNLINK"]) && args.len() == 1 && *ours == Reply::Integer(0),
+    },
+    Difference {
+        anchor: "a-key-copied-onto-itself",
+        explains: |args, ours, theirs| {
+            names(args, &["COPY"]) && *ours == Reply::Integer(0) && error(theirs).contains("objects are the same")
+        },
+    },
+    Difference {
+        anchor: "zrange-with-a-limit-on-ranks",
+        explains: |args, _, theirs| {
+            names(args, &["ZRANGE", "ZRANGESTORE"]) && error(theirs).contains("LIMIT is only supported in combination")
+        },
+    },
+    Difference {
+        anchor: "forms-that-came-later",
+        explains: |args, ours, theirs| {
+            names(args, &["ZRANK", "ZREVRANK"])
+                && args.len() == 4
+                && error(ours) == "ERR syntax error"
+                && error(theirs).contains("wrong number of arguments")
+        },
+    },
+    Difference {
+        anchor: "cursors",
+        explains: |args, ours, _| {
+            names(args, &["SCAN", "HSCAN", "SSCAN", "ZSCAN"]) && error(ours) == "ERR invalid cursor"
+        },
+    },
+    Difference {
+        anchor: "sums-of-decimals",
+        explains: |args, ours, theirs| {
+            names(args, &["INCRBYFLOAT", "HINCRBYFLOAT"])
+                && match (ours, theirs) {
+                    (Reply::Bulk(ours), Reply::Bulk(theirs)) => parse_double(ours) == parse_double(theirs),
+                    _ => false,
+                }
+        },
+    },
+];
+
+/// The section that explains these replies, if one does.
+pub fn explained(args: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> Option<&'static str> {
+    DIFFERENCES.iter().find(|difference| (difference.explains)(args, ours, theirs)).map(|difference| difference.anchor)
+}
+
+fn names(args: &[Vec<u8>], commands: &[&str]) -> bool {
+    args.first().is_some_and(|name| commands.iter().any(|command| name.eq_ignore_ascii_case(command.as_bytes())))
+}
+
+fn error(reply: &Reply) -> String {
+    match reply {
+        Reply::Error(error) => error.to_string(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A heading as GitHub makes a link of it, for the plain words our headings are made of.
+    fn anchor(heading: &str) -> String {
+        heading.to_lowercase().replace(' ', "-").replace(['`', ','], "")
+    }
+
+    #[test]
+    fn every_entry_has_its_section() {
+        let text = include_str!("../../../../docs/differences.md");
+        let sections: Vec<String> = text.lines().filter_map(|line| line.strip_prefix("### ")).map(anchor).collect();
+        for difference in DIFFERENCES {
+            assert!(
+                sections.iter().any(|section| section == difference.anchor),
+                "{} has no section",
+                difference.anchor
+            );
+        }
+    }
+}

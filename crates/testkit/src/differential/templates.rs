@@ -1,0 +1,193 @@
+//! What random commands look like: for each row of the command table, the forms it takes.
+//!
+//! A form is words between spaces. `$x` draws an argument of a kind (see `draw.rs`), `[ A | B ]` is one of the alternatives or
+//! nothing, `< A | B >` one of them, `( … )+` one to three times; anything else stands for itself. Forms are the right ones:
+//! wrong types, wrong counts and odd values come from mutations of them.
+
+/// How the replies of two servers compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// Equal.
+    Exact,
+    /// Arrays in any order.
+    Unordered,
+    /// Arrays of pairs in any order.
+    UnorderedPairs,
+    /// A cursor and elements in any order.
+    Scan,
+    /// As `Scan`, with pairs.
+    ScanPairs,
+    /// Integers that depend on when each server looked: within this.
+    Within(u64),
+    /// Strings that are equal as doubles are equal.
+    Doubles,
+}
+
+/// The forms of one command.
+#[derive(Debug)]
+pub struct Template {
+    /// The command.
+    pub name: &'static str,
+    /// How its replies compare.
+    pub compare: Compare,
+    /// Its forms.
+    pub forms: &'static [&'static str],
+}
+
+const fn template(name: &'static str, compare: Compare, forms: &'static [&'static str]) -> Template {
+    Template { name, compare, forms }
+}
+
+use Compare::{Doubles, Exact, Scan, ScanPairs, Unordered, UnorderedPairs, Within};
+
+/// Every command that is drawn.
+#[rustfmt::skip]
+pub const TEMPLATES: &[Template] = &[
+    template("GET",         Exact, &["$s"]),
+    template("SET",         Exact, &["$s $v", "$s $v [ NX | XX ] [ GET ] [ EX $t | PX $T | EXAT $u | PXAT $U | KEEPTTL ]"]),
+    template("SETNX",       Exact, &["$s $v"]),
+    template("SETEX",       Exact, &["$s $t $v"]),
+    template("PSETEX",      Exact, &["$s $T $v"]),
+    template("GETSET",      Exact, &["$s $v"]),
+    template("GETDEL",      Exact, &["$s"]),
+    template("GETEX",       Exact, &["$s [ EX $t | PX $T | EXAT $u | PXAT $U | PERSIST ]"]),
+    template("MGET",        Exact, &["( $k )+"]),
+    template("MSET",        Exact, &["( $s $v )+"]),
+    template("MSETNX",      Exact, &["( $s $v )+"]),
+    template("STRLEN",      Exact, &["$s"]),
+    template("APPEND",      Exact, &["$s $v"]),
+    template("GETRANGE",    Exact, &["$s $i $i"]),
+    template("SUBSTR",      Exact, &["$s $i $i"]),
+    template("SETRANGE",    Exact, &["$s $i $v"]),
+    template("INCR",        Exact, &["$s"]),
+    template("DECR",        Exact, &["$s"]),
+    template("INCRBY",      Exact, &["$s $n"]),
+    template("DECRBY",      Exact, &["$s $n"]),
+    template("INCRBYFLOAT", Exact, &["$s $d"]),
+
+    template("HSET",         Exact, &["$h ( $f $v )+"]),
+    template("HMSET",        Exact, &["$h ( $f $v )+"]),
+    template("HSETNX",       Exact, &["$h $f $v"]),
+    template("HGET",         Exact, &["$h $f"]),
+    template("HMGET",        Exact, &["$h ( $f )+"]),
+    template("HGETALL",      UnorderedPairs, &["$h"]),
+    template("HKEYS",        Unordered, &["$h"]),
+    template("HVALS",        Unordered, &["$h"]),
+    template("HLEN",         Exact, &["$h"]),
+    template("HEXISTS",      Exact, &["$h $f"]),
+    template("HSTRLEN",      Exact, &["$h $f"]),
+    template("HDEL",         Exact, &["$h ( $f )+"]),
+    template("HINCRBY",      Exact, &["$h $f $n"]),
+    template("HINCRBYFLOAT", Exact, &["$h $f $d"]),
+    template("HRANDFIELD",   Unordered, &["$h 100"]),
+    template("HSCAN",        ScanPairs, &["$h 0 COUNT 1000 [ MATCH $g ]"]),
+    template("HEXPIRE",      Exact, &["$h $t [ NX | XX | GT | LT ] FIELDS 1 $f"]),
+    template("HPEXPIRE",     Exact, &["$h $T [ NX | XX | GT | LT ] FIELDS 2 $f $f"]),
+    template("HPERSIST",     Exact, &["$h FIELDS 1 $f"]),
+
+    template("LPUSH",     Exact, &["$l ( $v )+"]),
+    template("RPUSH",     Exact, &["$l ( $v )+"]),
+    template("LPUSHX",    Exact, &["$l ( $v )+"]),
+    template("RPUSHX",    Exact, &["$l ( $v )+"]),
+    template("LPOP",      Exact, &["$l", "$l $c"]),
+    template("RPOP",      Exact, &["$l", "$l $c"]),
+    template("LMPOP",     Exact, &["1 $l < LEFT | RIGHT > [ COUNT $c ]", "2 $l $l < LEFT | RIGHT > [ COUNT $c ]"]),
+    template("LLEN",      Exact, &["$l"]),
+    template("LINDEX",    Exact, &["$l $i"]),
+    template("LRANGE",    Exact, &["$l $i $i"]),
+    template("LPOS",      Exact, &["$l $v [ RANK $i ] [ COUNT $c ] [ MAXLEN $c ]"]),
+    template("LSET",      Exact, &["$l $i $v"]),
+    template("LINSERT",   Exact, &["$l < BEFORE | AFTER > $v $v"]),
+    template("LREM",      Exact, &["$l $i $v"]),
+    template("LTRIM",     Exact, &["$l $i $i"]),
+    template("LMOVE",     Exact, &["$l $l < LEFT | RIGHT > < LEFT | RIGHT >"]),
+    template("RPOPLPUSH", Exact, &["$l $l"]),
+
+    template("SADD",        Exact, &["$e ( $m )+"]),
+    template("SREM",        Exact, &["$e ( $m )+"]),
+    template("SCARD",       Exact, &["$e"]),
+    template("SISMEMBER",   Exact, &["$e $m"]),
+    template("SMISMEMBER",  Exact, &["$e ( $m )+"]),
+    template("SMEMBERS",    Unordered, &["$e"]),
+    template("SMOVE",       Exact, &["$e $e $m"]),
+    template("SPOP",        Unordered, &["$e 100"]),
+    template("SRANDMEMBER", Unordered, &["$e 100"]),
+    template("SINTER",      Unordered, &["( $e )+"]),
+    template("SINTERCARD",  Exact, &["1 $e [ LIMIT $c ]", "2 $e $e [ LIMIT $c ]", "3 $e $e $e"]),
+    template("SINTERSTORE", Exact, &["$e ( $e )+"]),
+    template("SUNION",      Unordered, &["( $e )+"]),
+    template("SUNIONSTORE", Exact, &["$e ( $e )+"]),
+    template("SDIFF",       Unordered, &["( $e )+"]),
+    template("SDIFFSTORE",  Exact, &["$e ( $e )+"]),
+    template("SSCAN",       Scan, &["$e 0 COUNT 1000 [ MATCH $g ]"]),
+
+    template("ZADD",             Doubles, &["$z ( $d $m )+", "$y ( 0 $m )+", "$z [ NX | XX ] [ GT | LT ] [ CH ] ( $d $m )+", "$z [ NX | XX ] [ GT | LT ] [ CH ] INCR $d $m"]),
+    template("ZINCRBY",          Doubles, &["$z $d $m"]),
+    template("ZREM",             Exact, &["$z ( $m )+"]),
+    template("ZCARD",            Exact, &["$z"]),
+    template("ZSCORE",           Doubles, &["$z $m"]),
+    template("ZMSCORE",          Doubles, &["$z ( $m )+"]),
+    template("ZRANK",            Exact, &["$z $m"]),
+    template("ZREVRANK",         Exact, &["$z $m"]),
+    template("ZRANDMEMBER",      Unordered, &["$z 100"]),
+    template("ZSCAN",            ScanPairs, &["$z 0 COUNT 1000 [ MATCH $g ]"]),
+    template("ZCOUNT",           Exact, &["$z $r $r"]),
+    template("ZLEXCOUNT",        Exact, &["$y $x $x"]),
+    template("ZRANGE",           Doubles, &["$z $i $i [ REV ] [ WITHSCORES ]", "$z $r $r BYSCORE [ REV ] [ LIMIT $i $i ] [ WITHSCORES ]", "$y $x $x BYLEX [ REV ] [ LIMIT $i $i ]"]),
+    template("ZRANGEBYSCORE",    Doubles, &["$z $r $r [ WITHSCORES ] [ LIMIT $i $i ]"]),
+    template("ZRANGEBYLEX",      Exact, &["$y $x $x [ LIMIT $i $i ]"]),
+    template("ZREVRANGE",        Doubles, &["$z $i $i [ WITHSCORES ]"]),
+    template("ZREVRANGEBYSCORE", Doubles, &["$z $r $r [ WITHSCORES ] [ LIMIT $i $i ]"]),
+    template("ZREVRANGEBYLEX",   Exact, &["$y $x $x [ LIMIT $i $i ]"]),
+    template("ZRANGESTORE",      Exact, &["$z $z $i $i [ REV ]", "$z $z $r $r BYSCORE [ REV ] [ LIMIT $i $i ]", "$y $y $x $x BYLEX [ REV ] [ LIMIT $i $i ]"]),
+    template("ZREMRANGEBYRANK",  Exact, &["$z $i $i"]),
+    template("ZREMRANGEBYSCORE", Exact, &["$z $r $r"]),
+    template("ZREMRANGEBYLEX",   Exact, &["$y $x $x"]),
+    template("ZUNION",           Doubles, &["2 $z $z [ WEIGHTS $d $d ] [ AGGREGATE < SUM | MIN | MAX > ] [ WITHSCORES ]", "2 $z $e [ WITHSCORES ]"]),
+    template("ZINTER",           Doubles, &["2 $z $z [ WEIGHTS $d $d ] [ AGGREGATE < SUM | MIN | MAX > ] [ WITHSCORES ]", "2 $z $e [ WITHSCORES ]"]),
+    template("ZDIFF",            Doubles, &["2 $z $z [ WITHSCORES ]", "1 $z WITHSCORES"]),
+    template("ZINTERCARD",       Exact, &["2 $z $z [ LIMIT $c ]"]),
+    template("ZUNIONSTORE",      Exact, &["$z 2 $z $z [ WEIGHTS $d $d ] [ AGGREGATE < SUM | MIN | MAX > ]", "$z 2 $e $z"]),
+    template("ZINTERSTORE",      Exact, &["$z 2 $z $z [ WEIGHTS $d $d ] [ AGGREGATE < SUM | MIN | MAX > ]", "$z 2 $e $z"]),
+    template("ZDIFFSTORE",       Exact, &["$z 2 $z $z"]),
+    template("ZPOPMIN",          Doubles, &["$z", "$z $c"]),
+    template("ZPOPMAX",          Doubles, &["$z", "$z $c"]),
+    template("ZMPOP",            Doubles, &["1 $z < MIN | MAX > [ COUNT $c ]", "2 $z $z < MIN | MAX > [ COUNT $c ]"]),
+
+    template("DEL",         Exact, &["( $k )+"]),
+    template("UNLINK",      Exact, &["( $k )+"]),
+    template("EXISTS",      Exact, &["( $k )+"]),
+    template("TOUCH",       Exact, &["( $k )+"]),
+    template("TYPE",        Exact, &["$k"]),
+    template("EXPIRE",      Exact, &["$k $t [ NX | XX | GT | LT ]"]),
+    template("PEXPIRE",     Exact, &["$k $T [ NX | XX | GT | LT ]"]),
+    template("EXPIREAT",    Exact, &["$k $u [ NX | XX | GT | LT ]"]),
+    template("PEXPIREAT",   Exact, &["$k $U [ NX | XX | GT | LT ]"]),
+    template("TTL",         Within(1), &["$k"]),
+    template("PTTL",        Within(200), &["$k"]),
+    template("EXPIRETIME",  Within(1), &["$k"]),
+    template("PEXPIRETIME", Within(200), &["$k"]),
+    template("PERSIST",     Exact, &["$k"]),
+    template("RENAME",      Exact, &["$k $k"]),
+    template("RENAMENX",    Exact, &["$k $k"]),
+    template("COPY",        Exact, &["$k $k [ REPLACE ]"]),
+    template("KEYS",        Unordered, &["$g"]),
+    template("SCAN",        Scan, &["0 COUNT 1000 [ MATCH $g ] [ TYPE < string | hash | list | set | zset | nope > ]"]),
+];
+
+/// Commands of the data types that are not drawn, and why.
+pub const NOT_DRAWN: &[(&str, &str)] = &[
+    ("BLPOP", "it would wait"),
+    ("BRPOP", "it would wait"),
+    ("BLMPOP", "it would wait"),
+    ("BLMOVE", "it would wait"),
+    ("BRPOPLPUSH", "it would wait"),
+    ("BZPOPMIN", "it would wait"),
+    ("BZPOPMAX", "it would wait"),
+    ("BZMPOP", "it would wait"),
+    ("RANDOMKEY", "its reply is any key"),
+    ("WAIT", "it is about replicas"),
+    ("WAITAOF", "it is about replicas"),
+    ("DUMP", "its bytes name a version"),
+    ("RESTORE", "its bytes name a version"),
+];
