@@ -274,19 +274,25 @@ fn getdel(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 fn getex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut options = Options::new(&args[2..]);
-    let mut deadline = None;
+    let mut asked = None;
     while let Some(word) = options.next() {
-        if deadline.is_some() {
+        if asked.is_some() {
             return Err(CommandError::Syntax.into());
         }
-        deadline = Some(match Span::parse(word) {
-            Some(span) => span.positive_deadline(options.value()?, txn.now_ms(), "getex")?,
-            None if is(word, "PERSIST") => Deadline::Clear,
+        asked = Some(match Span::parse(word) {
+            Some(span) => Some((span, options.value()?)),
+            None if is(word, "PERSIST") => None,
             None => return Err(CommandError::Syntax.into()),
         });
     }
     let Some(value) = txn.get::<Blob>(args[1])?.cloned() else {
         return Ok(Reply::Null);
+    };
+    // Only now, as in Redis: whether the amount makes sense is not asked about a key that is missing.
+    let deadline = match asked {
+        Some(Some((span, amount))) => Some(span.positive_deadline(amount, txn.now_ms(), "getex")?),
+        Some(None) => Some(Deadline::Clear),
+        None => None,
     };
     match deadline {
         Some(Deadline::At(at)) if at <= txn.now_ms() => {
