@@ -62,7 +62,6 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: Socke
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(HEAD_BYTES_MAX.max(REQUEST_BYTES_MAX / 8))
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

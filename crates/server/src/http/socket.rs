@@ -45,7 +45,8 @@ impl Progress {
     }
 
     /// Waits until the client has read enough of the answers before: one that pipelines requests and reads nothing would
-    /// have all of them answered into memory.
+    /// have all of them answered into memory. (So hyper must write each answer as it comes: its `pipeline_flush` would not
+    /// try while there are requests left in its buffer.)
     pub(super) async fn drained(&self) {
         poll_fn(|context| {
             if self.unwritten.get() {
