@@ -8,7 +8,7 @@ use crate::support::{Http, Resp, Server, TOKEN, connect, directory, encode, even
 /// Connections held open at once.
 const IDLE: usize = 10_000;
 /// What one of them may cost.
-const IDLE_BYTES_MAX: u64 = 24 << 10;
+const IDLE_BYTES_MAX: u64 = 40 << 10;
 /// What clients that do not read may make the server hold, beside what there was. They ask for many times as much.
 const UNREAD_BYTES_MAX: u64 = 100 << 20;
 
