@@ -46,19 +46,6 @@ pub(crate) fn timeout_ms(arg: &[u8]) -> Result<Option<u64>, CommandError> {
     Ok((millis > 0.0).then_some(millis as u64))
 }
 
-/// The keys after a count at `at`: `numkeys key [key …]`. Returns them and what follows.
-pub(crate) fn counted_keys(args: Args<'_>, at: usize) -> Result<(Args<'_>, Args<'_>), CommandError> {
-    let count = integer(args[at])?;
-    if count <= 0 {
-        return Err(CommandError::text("ERR numkeys should be greater than 0"));
-    }
-    let rest = &args[at + 1..];
-    if count as u64 > rest.len() as u64 {
-        return Err(CommandError::Syntax);
-    }
-    Ok(rest.split_at(count as usize))
-}
-
 /// Optional arguments, read from left to right.
 pub(crate) struct Options<'a> {
     rest: Args<'a>,

@@ -111,11 +111,6 @@ impl<V> ScanMap<V> {
         self.len
     }
 
-    /// Whether there are none.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     fn page_of(&self, hash: u64) -> usize {
         let prefix = if self.depth == 0 { 0 } else { (hash >> (64 - u32::from(self.depth))) as usize };
         self.directory[prefix] as usize
@@ -132,24 +127,7 @@ impl<V> ScanMap<V> {
         page.position(hash, key).map(|at| &page.slots[at].1)
     }
 
-    /// The key as stored (shared, cheap to clone) and its value.
-    pub fn get_key_value(&self, key: &[u8]) -> Option<(&Blob, &V)> {
-        let hash = hash(key);
-        let page = &self.pages[self.page_of(hash)];
-        page.position(hash, key).map(|at| (&page.slots[at].0, &page.slots[at].1))
-    }
-
-    /// Whether `key` is there.
-    pub fn contains(&self, key: &[u8]) -> bool {
-        self.get(key).is_some()
-    }
-
     /// The value of `key`, to change it.
-    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        self.get_mut_hashed(hash(key), key)
-    }
-
-    /// As [`Self::get_mut`], for a caller that has the hash already.
     pub fn get_mut_hashed(&mut self, hash: u64, key: &[u8]) -> Option<&mut V> {
         let page = self.page_of(hash);
         let page = &mut self.pages[page];
@@ -258,19 +236,9 @@ impl<V> ScanMap<V> {
         }
     }
 
-    /// Removes everything.
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// Every key and value, in no order worth relying on.
     pub fn iter(&self) -> impl Iterator<Item = (&Blob, &V)> {
         self.pages.iter().flat_map(|page| page.slots.iter().map(|(key, value)| (key, value)))
-    }
-
-    /// Every key and value, to change the values.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Blob, &mut V)> {
-        self.pages.iter_mut().flat_map(|page| page.slots.iter_mut().map(|(key, value)| (&*key, value)))
     }
 
     /// The keys with a hash of at least `from`, by rising hash, at least `count` of them if there are as many.
@@ -363,7 +331,7 @@ mod tests {
         for n in 0..8_000 {
             map.remove(&key(n));
         }
-        assert!(map.is_empty());
+        assert_eq!(map.len(), 0);
         assert_eq!(map.directory.len(), 1);
     }
 

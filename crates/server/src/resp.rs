@@ -92,6 +92,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: Socket
 impl Connection {
     async fn run(&mut self) -> Result<(), Closed> {
         let mut stopping = self.worker.stopping.clone();
+        // Made once and asked last: a connection at work only ever asks its socket.
+        let stop = stopping.wait_for(|stop| *stop);
+        tokio::pin!(stop);
         loop {
             self.commands().await?;
             if self.session.client.closing {
@@ -100,6 +103,7 @@ impl Connection {
             self.input.reserve(READ_BYTES);
             let subscribed = self.session.client.subscriptions() > 0;
             tokio::select! {
+                biased;
                 read = self.stream.read_buf(&mut self.input) => {
                     if read? == 0 {
                         return Ok(());
@@ -112,7 +116,7 @@ impl Connection {
                     }
                     self.flush().await?;
                 }
-                _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+                _ = &mut stop => return Ok(()),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Two doors, one database: what one client does is there for every other, whichever way it came in.
 
 use crate::support::{Http, READ_ONLY, Resp, Server, TOKEN, directory, encode, eventually};
+use std::fmt::Write as _;
 
 fn ok() -> Resp {
     Resp::ok()
@@ -25,8 +26,10 @@ fn each_door_reads_what_the_other_has_written() {
     assert_eq!(wire.run(&[b"SET".as_slice(), b"bytes", &bytes]).unwrap(), ok());
     let reply = http.send("POST", "/", "Upstash-Encoding: base64\r\n", br#"["GET","bytes"]"#).unwrap();
     assert!(reply.json()["result"].as_str().unwrap().starts_with("AAECAwQF"));
-    let path: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
-    let path = format!("/set/other/{path}");
+    let mut path = String::from("/set/other/");
+    for byte in &bytes {
+        write!(path, "%{byte:02x}").unwrap();
+    }
     assert_eq!(http.send("GET", &path, "", b"").unwrap().status, 200);
     assert_eq!(wire.say("GET other"), Resp::bulk(&bytes));
 }

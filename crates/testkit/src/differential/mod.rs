@@ -237,7 +237,9 @@ mod tests {
         let mut pair = Pair { ours: &mut ours, theirs: &mut theirs };
         let mut steps = sequence(1, 500, Version(7, 0));
         // Both follow one clock, which no pause needs to move.
-        steps.iter_mut().for_each(|step| step.pause_ms = 0);
+        for step in &mut steps {
+            step.pause_ms = 0;
+        }
         let found = pair.run(&steps).unwrap();
         assert!(found.is_none(), "{}", found.unwrap());
     }
