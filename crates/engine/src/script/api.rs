@@ -86,9 +86,8 @@ fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<
         return Err(fail(&error.to_string()));
     }
     match txn.run(command, words) {
-        Ok(Reply::Error(error)) => Err(fail(&error.to_string())),
+        Ok(Reply::Error(error)) | Err(Stop::Error(error)) => Err(fail(&error.to_string())),
         Ok(reply) => Ok(reply),
-        Err(Stop::Error(error)) => Err(fail(&error.to_string())),
         Err(Stop::Block(block)) => Ok(block.on_timeout),
         Err(Stop::Aborted) => {
             shared.ended.set(true);
@@ -108,10 +107,10 @@ pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     }
     redis.raw_set("REDIS_VERSION", REDIS_VERSION)?;
     redis.raw_set("REDIS_VERSION_NUM", version_number(REDIS_VERSION))?;
-    redis.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
+    redis.raw_set("sha1hex", lua.create_function(|_, args| sha1hex(&args))?)?;
     redis.raw_set("log", lua.create_function(|_, args| log(&args))?)?;
-    redis.raw_set("error_reply", lua.create_function(error_reply)?)?;
-    redis.raw_set("status_reply", lua.create_function(status_reply)?)?;
+    redis.raw_set("error_reply", lua.create_function(|lua, args| error_reply(lua, &args))?)?;
+    redis.raw_set("status_reply", lua.create_function(|lua, args| status_reply(lua, &args))?)?;
     let kept = Rc::clone(shared);
     redis.raw_set("setresp", lua.create_function(move |_, args| setresp(&kept, &args))?)?;
     let kept = Rc::clone(shared);
@@ -126,7 +125,7 @@ fn version_number(version: &str) -> i64 {
     version.split('.').filter_map(|part| part.parse::<i64>().ok()).fold(0, |number, part| number << 8 | part)
 }
 
-fn sha1hex(_: &Lua, args: MultiValue) -> mlua::Result<String> {
+fn sha1hex(args: &MultiValue) -> mlua::Result<String> {
     if args.len() != 1 {
         return Err(fail("ERR wrong number of arguments"));
     }
@@ -161,16 +160,16 @@ fn one_field(lua: &Lua, name: &str, text: &[u8]) -> mlua::Result<Table> {
     Ok(table)
 }
 
-fn error_reply(lua: &Lua, args: MultiValue) -> mlua::Result<Table> {
-    let Some(text) = single(&args) else {
+fn error_reply(lua: &Lua, args: &MultiValue) -> mlua::Result<Table> {
+    let Some(text) = single(args) else {
         return one_field(lua, "err", b"ERR wrong number or type of arguments");
     };
     let text = text.strip_prefix(b"-").unwrap_or(&text);
     if text.contains(&b' ') { one_field(lua, "err", text) } else { one_field(lua, "err", &[b"ERR ", text].concat()) }
 }
 
-fn status_reply(lua: &Lua, args: MultiValue) -> mlua::Result<Table> {
-    match single(&args) {
+fn status_reply(lua: &Lua, args: &MultiValue) -> mlua::Result<Table> {
+    match single(args) {
         Some(text) => one_field(lua, "ok", &text),
         None => one_field(lua, "err", b"ERR wrong number or type of arguments"),
     }

@@ -1,4 +1,4 @@
-//! `bit`: operations on 32-bit integers, as in Mike Pall's BitOp, which Redis ships.
+//! `bit`: operations on 32-bit integers, as in Mike Pall's `BitOp`, which Redis ships.
 //!
 //! A number is taken modulo 2^32 and rounded to the nearest integer, halves to even; results are signed. Shifts use the
 //! low five bits of their count.
@@ -35,7 +35,7 @@ pub(super) fn build(lua: &Lua) -> mlua::Result<Table> {
         };
         bit.raw_set(name, lua.create_function(function)?)?;
     }
-    bit.raw_set("tohex", lua.create_function(tohex)?)?;
+    bit.raw_set("tohex", lua.create_function(|lua, args| tohex(lua, &args))?)?;
     Ok(bit)
 }
 
@@ -46,16 +46,16 @@ fn operand(lua: &Lua, function: &str, args: &MultiValue, at: usize) -> mlua::Res
 }
 
 /// A double as 32 bits: rounded, modulo 2^32. Adding this constant leaves the integer in the low bits of the sum, which is
-/// how BitOp does it, so even numbers far out of range come out the same.
+/// how `BitOp` does it, so even numbers far out of range come out the same.
 fn to_bit(number: f64) -> i32 {
     const MAGIC: f64 = 6_755_399_441_055_744.0;
     (number + MAGIC).to_bits() as i32
 }
 
 /// Hexadecimal digits: eight, or as many as asked; a negative count means upper case.
-fn tohex(lua: &Lua, args: MultiValue) -> mlua::Result<String> {
-    let value = operand(lua, "tohex", &args, 0)?;
-    let digits = if args.len() > 1 { operand(lua, "tohex", &args, 1)? } else { 8 };
+fn tohex(lua: &Lua, args: &MultiValue) -> mlua::Result<String> {
+    let value = operand(lua, "tohex", args, 0)?;
+    let digits = if args.len() > 1 { operand(lua, "tohex", args, 1)? } else { 8 };
     let text = if digits < 0 { format!("{value:08X}") } else { format!("{value:08x}") };
     Ok(text[8 - digits.unsigned_abs().min(8) as usize..].to_owned())
 }

@@ -66,11 +66,6 @@ pub(super) fn compile(lua: &Lua, source: &[u8]) -> Result<(Flags, Function), Com
     Ok((flags, function))
 }
 
-/// Whether a script compiles, without keeping it.
-pub(crate) fn check(source: &[u8], limit_bytes: usize) -> Result<(), CommandError> {
-    super::vm::with(limit_bytes, |interpreter| compile(interpreter.lua(), source).map(|_| ()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

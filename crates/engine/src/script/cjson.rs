@@ -77,10 +77,13 @@ fn functions(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
 
 // --- settings ------------------------------------------------------------------------------------------------------
 
+/// Where a setting is.
+type Number = fn(&mut Settings) -> &mut i32;
+type Flag = fn(&mut Settings) -> &mut bool;
+
 fn adjust(lua: &Lua, shared: &Rc<Shared>, cjson: &Table) -> mlua::Result<()> {
-    type Pick = fn(&mut Settings) -> &mut i32;
     for (name, pick, least, most) in [
-        ("encode_max_depth", (|settings| &mut settings.encode_depth) as Pick, 1, i32::MAX),
+        ("encode_max_depth", (|settings| &mut settings.encode_depth) as Number, 1, i32::MAX),
         ("decode_max_depth", |settings| &mut settings.decode_depth, 1, i32::MAX),
         ("encode_number_precision", |settings| &mut settings.precision, 1, 14),
     ] {
@@ -117,7 +120,6 @@ fn adjust(lua: &Lua, shared: &Rc<Shared>, cjson: &Table) -> mlua::Result<()> {
         }
     };
     cjson.raw_set("encode_invalid_numbers", lua.create_function(invalid)?)?;
-    type Flag = fn(&mut Settings) -> &mut bool;
     for (name, pick) in [
         ("decode_invalid_numbers", (|settings| &mut settings.decode_invalid) as Flag),
         ("encode_keep_buffer", |settings| &mut settings.keep_buffer),
@@ -239,12 +241,9 @@ impl Writer<'_> {
             return Ok(());
         }
         // Most numbers are small integers.
-        if number == number.trunc()
-            && number.abs() < 1e9
-            && (self.settings.precision > 9)
-            && number.to_bits() != (-0.0_f64).to_bits()
-        {
-            self.out.extend(itoa::Buffer::new().format(number as i64).bytes());
+        let whole = number as i32;
+        if f64::from(whole).to_bits() == number.to_bits() && self.settings.precision >= 10 {
+            self.out.extend(itoa::Buffer::new().format(whole).bytes());
         } else {
             self.out.extend(general(number, self.settings.precision as usize).bytes());
         }

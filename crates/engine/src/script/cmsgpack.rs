@@ -1,4 +1,4 @@
-//! `cmsgpack`: MessagePack as the library that Redis ships reads and writes it.
+//! `cmsgpack`: `MessagePack` as the library that Redis ships reads and writes it.
 //!
 //! Numbers that are integers are written as such, the others as `float` where that loses nothing. A table whose keys are
 //! 1 to n is an array, even an empty one. Nesting past 16 levels is written as nil. Binary and extension types are not read.
@@ -97,15 +97,12 @@ fn write_text(text: &[u8], out: &mut Vec<u8>) {
 
 /// A length past what fits into the first byte, in two bytes or four.
 fn write_length(length: usize, two: u8, four: u8, out: &mut Vec<u8>) {
-    match u16::try_from(length) {
-        Ok(length) => {
-            out.push(two);
-            out.extend(length.to_be_bytes());
-        }
-        Err(_) => {
-            out.push(four);
-            out.extend((length as u32).to_be_bytes());
-        }
+    if let Ok(length) = u16::try_from(length) {
+        out.push(two);
+        out.extend(length.to_be_bytes());
+    } else {
+        out.push(four);
+        out.extend((length as u32).to_be_bytes());
     }
 }
 

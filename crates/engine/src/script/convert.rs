@@ -21,12 +21,17 @@ const ELEMENT_BYTES: usize = size_of::<Reply>();
 pub(super) fn value(lua: &Lua, reply: Reply, resp: u8) -> mlua::Result<Value> {
     let text = |bytes: &[u8]| lua.create_string(bytes).map(Value::String);
     match reply {
-        Reply::Bulk(bytes) => text(&bytes),
         Reply::Integer(number) => Ok(Value::Number(number as f64)),
         Reply::Status(status) => wrapped(lua, "ok", text(&status)?),
         Reply::Error(error) => wrapped(lua, "err", text(error.to_string().as_bytes())?),
         Reply::Null | Reply::NullArray => Ok(if resp == 3 { Value::Nil } else { Value::Boolean(false) }),
-        Reply::Array(elements) | Reply::Push(elements) | Reply::Many(elements) => array(lua, elements, resp),
+        Reply::Array(elements) if elements.iter().all(|element| matches!(element, Reply::Bulk(_))) => {
+            let texts = elements.iter().filter_map(|element| match element {
+                Reply::Bulk(bytes) => Some(LuaString::wrap(bytes)),
+                _ => None,
+            });
+            lua.create_sequence_from(texts).map(Value::Table)
+        }
         Reply::Bool(yes) if resp == 3 => Ok(Value::Boolean(yes)),
         Reply::Bool(yes) => Ok(Value::Integer(yes.into())),
         Reply::Double(number) if resp == 3 => wrapped(lua, "double", Value::Number(number)),
@@ -38,7 +43,9 @@ pub(super) fn value(lua: &Lua, reply: Reply, resp: u8) -> mlua::Result<Value> {
             }
             wrapped(lua, "set", Value::Table(set))
         }
-        Reply::Set(elements) => array(lua, elements, resp),
+        Reply::Array(elements) | Reply::Set(elements) | Reply::Push(elements) | Reply::Many(elements) => {
+            array(lua, elements, resp)
+        }
         Reply::Map(pairs) if resp == 3 => {
             let map = lua.create_table_with_capacity(0, pairs.len())?;
             for (key, item) in pairs {
@@ -59,7 +66,7 @@ pub(super) fn value(lua: &Lua, reply: Reply, resp: u8) -> mlua::Result<Value> {
             verbatim.raw_set("string", text(&bytes)?)?;
             wrapped(lua, "verbatim_string", Value::Table(verbatim))
         }
-        Reply::Verbatim(bytes) => text(&bytes),
+        Reply::Bulk(bytes) | Reply::Verbatim(bytes) => text(&bytes),
     }
 }
 

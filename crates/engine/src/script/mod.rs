@@ -20,6 +20,8 @@ mod pattern;
 mod sandbox;
 mod strings;
 mod structs;
+#[cfg(test)]
+mod tests;
 mod vm;
 
 use dormouse_proto::{Args, Blob, CommandError};
@@ -29,8 +31,6 @@ use sha1::{Digest, Sha1};
 use crate::client::Grant;
 use crate::command::{Command, Effect, Run};
 use crate::txn::{Outcome, Txn};
-
-pub(crate) use chunk::check;
 
 /// Restrictions of the script at work.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,9 @@ impl Scope {
             ));
         }
         let declared = self.keys.as_ref()?;
-        if command.does_sweep() {
+        // What reads or writes without naming keys is about all of them.
+        let keyless = command.effect != Effect::None && command.keys.first == 0 && command.keys.count_at == 0;
+        if command.does_sweep() || keyless {
             return Some(CommandError::from(format!(
                 "ERR '{}' is not allowed in Lua scripts when 'allow-key-locking' flag is set.",
                 command.name.to_ascii_lowercase()
@@ -83,6 +85,11 @@ pub(crate) struct Call<'a> {
     pub(crate) args: Args<'a>,
     /// Whether writes are refused, whatever the script's own flags say.
     pub(crate) read_only: bool,
+}
+
+/// Compiles a script ahead of its run, or says why it cannot be.
+pub(crate) fn compile(source: &[u8], sha: &str) -> Result<(), CommandError> {
+    vm::compile(source, sha)
 }
 
 /// Runs a script.

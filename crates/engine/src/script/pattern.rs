@@ -347,7 +347,6 @@ impl<'a> Matcher<'a> {
             item += 1;
             match next {
                 Item::One(one, Times::Once) if self.takes(one, at) => at += 1,
-                Item::One(_, Times::Once) => return Ok(None),
                 Item::One(one, Times::AtMostOnce) => {
                     if self.takes(one, at)
                         && let Some(end) = self.attempt(item, at + 1)?
@@ -376,7 +375,7 @@ impl<'a> Matcher<'a> {
                     None => return Ok(None),
                 },
                 Item::AtEnd if at == self.subject.len() => {}
-                Item::AtEnd => return Ok(None),
+                Item::One(_, Times::Once) | Item::AtEnd => return Ok(None),
                 Item::Broken(reason) => return Err(Stopped::Broken(reason)),
             }
         }
@@ -483,7 +482,9 @@ impl<'a> Matcher<'a> {
 mod tests {
     use super::*;
 
-    fn find(subject: &str, pattern: &str) -> Result<Option<(usize, usize, Vec<Capture>)>, &'static str> {
+    type Match = (usize, usize, Vec<Capture>);
+
+    fn find(subject: &str, pattern: &str) -> Result<Option<Match>, &'static str> {
         let pattern = Pattern::read(pattern.as_bytes(), true);
         let patient = || Ok(());
         let mut matcher = Matcher::new(subject.as_bytes(), &pattern, &patient);

@@ -8,6 +8,7 @@
 //! Where an error object of mlua's could reach a script (`pcall`, `xpcall`, coroutines), a function in `sandbox.lua`
 //! stands in between and turns it into what Redis would show.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use mlua::chunk::ChunkMode;
@@ -89,7 +90,7 @@ pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Sandbox> {
     for name in ["pcall", "xpcall", "rawset", "setmetatable", "load"] {
         base.raw_set(name, own.raw_get::<Function>(name)?)?;
     }
-    base.raw_set("loadstring", lua.create_function(loadstring)?)?;
+    base.raw_set("loadstring", lua.create_function(|lua, args| loadstring(lua, &args))?)?;
     collector(lua, &base)?;
     table.raw_set("insert", own.raw_get::<Function>("insert")?)?;
     coroutine.raw_set("resume", own.raw_get::<Function>("resume")?)?;
@@ -123,7 +124,7 @@ pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Sandbox> {
     }
     globals.clear()?;
     base.raw_set("_G", &globals)?;
-    lock.missing(lua, &base)?;
+    refuse_missing(lua, &base)?;
     lock.guard(lua, &globals, base.clone())?;
     Ok(Sandbox { base, redis, protect: own.raw_get("protect")? })
 }
@@ -164,18 +165,18 @@ impl Lock {
         self.guard(lua, &front, real)?;
         Ok(front)
     }
+}
 
-    /// Reading a global that is not there is an error, as in Redis.
-    fn missing(&self, lua: &Lua, base: &Table) -> mlua::Result<()> {
-        let metatable = lua.create_table()?;
-        let missing = lua.create_function(|lua, (_, name): (Value, Value)| -> mlua::Result<()> {
-            let name = text_of(&name).unwrap_or_default();
-            let name = String::from_utf8_lossy(&name);
-            Err(raise(lua, &format!("Script attempted to access nonexistent global variable '{name}'")))
-        })?;
-        metatable.raw_set("__index", missing)?;
-        base.set_metatable(Some(metatable))
-    }
+/// Reading a global that is not there is an error, as in Redis.
+fn refuse_missing(lua: &Lua, base: &Table) -> mlua::Result<()> {
+    let metatable = lua.create_table()?;
+    let missing = lua.create_function(|lua, (_, name): (Value, Value)| -> mlua::Result<()> {
+        let name = text_of(&name).unwrap_or_default();
+        let name = String::from_utf8_lossy(&name);
+        Err(raise(lua, &format!("Script attempted to access nonexistent global variable '{name}'")))
+    })?;
+    metatable.raw_set("__index", missing)?;
+    base.set_metatable(Some(metatable))
 }
 
 /// Compiles `sandbox.lua` over what it needs.
@@ -198,7 +199,7 @@ fn own_functions(lua: &Lua, shared: &Rc<Shared>, globals: &Table, lock: &Lock, r
     // A call through our own Lua is what Lua's own function would be: no place is named.
     helper
         .raw_set("deny", lua.create_function(|_, ()| -> mlua::Result<()> { Err(mlua::Error::runtime(READONLY)) })?)?;
-    helper.raw_set("loadstring", lua.create_function(loadstring)?)?;
+    helper.raw_set("loadstring", lua.create_function(|lua, args| loadstring(lua, &args))?)?;
     helper.raw_set("fail", lua.create_function(|lua, text: String| -> mlua::Result<()> { Err(raise(lua, &text)) })?)?;
     let bad = |lua: &Lua, (at, function, what): (usize, String, String)| -> mlua::Result<()> {
         Err(bad_argument(lua, at, &function, &what))
@@ -266,7 +267,7 @@ impl Caller {
         for level in 0..LEVELS_MAX {
             let seen = lua.inspect_stack(level, |debug| {
                 let ours = level == 0 || debug.source().source.as_deref() == Some(OWN);
-                let place = debug.source().short_src.map(|name| name.into_owned()).zip(debug.current_line());
+                let place = debug.source().short_src.map(Cow::into_owned).zip(debug.current_line());
                 (ours, debug.names().name_what == Some("method"), place)
             });
             match seen {
@@ -288,7 +289,7 @@ pub(super) fn raise(lua: &Lua, text: &str) -> mlua::Error {
 fn place(lua: &Lua) -> Option<(String, usize)> {
     for level in 1..LEVELS_MAX {
         let found = lua.inspect_stack(level, |debug| {
-            let source = debug.source().source.map(|source| source.into_owned()).filter(|source| source != OWN);
+            let source = debug.source().source.map(Cow::into_owned).filter(|source| source != OWN);
             source.zip(debug.current_line())
         })?;
         if found.is_some() {
@@ -414,7 +415,7 @@ pub(super) const fn kind(value: &Value) -> &'static str {
 // --- functions we replace ------------------------------------------------------------------------------------------
 
 /// `loadstring`, for text only.
-fn loadstring(lua: &Lua, args: MultiValue) -> mlua::Result<(Option<Function>, Option<LuaString>)> {
+fn loadstring(lua: &Lua, args: &MultiValue) -> mlua::Result<(Option<Function>, Option<LuaString>)> {
     let mut args = args.iter();
     let source = args.next();
     let Some(text) = source.and_then(text_of) else {

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 use hashbrown::HashMap;
-use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value, VmState};
 
 use super::convert::{self, Fields};
 use super::sandbox::{self, Sandbox};
@@ -166,19 +166,22 @@ thread_local! {
 }
 
 /// Lends the thread's interpreter.
-pub(super) fn with<T>(limit_bytes: usize, work: impl FnOnce(&mut Interpreter) -> T) -> T {
+fn with<T>(work: impl FnOnce(&mut Interpreter) -> T) -> T {
     let mut interpreter = INTERPRETER.take().unwrap_or_else(|| Box::new(Interpreter::new()));
-    interpreter.shared.bytes_max.set(limit_bytes);
     let done = work(&mut interpreter);
     interpreter.tidy();
     INTERPRETER.set(Some(interpreter));
     done
 }
 
+/// Compiles a script and keeps it; see [`super::compile`].
+pub(super) fn compile(source: &[u8], sha: &str) -> Result<(), CommandError> {
+    with(|interpreter| interpreter.chunk(sha, source).map(|_| ()))
+}
+
 /// Runs a script; see [`super::run`].
 pub(super) fn run(txn: &mut Txn<'_>, call: Call<'_>) -> Outcome {
-    let limit_bytes = txn.hub().limits.script_bytes_max;
-    with(limit_bytes, |interpreter| interpreter.run(txn, call))
+    with(|interpreter| interpreter.run(txn, call))
 }
 
 impl Interpreter {
@@ -197,11 +200,6 @@ impl Interpreter {
             Ok(Self { lua, shared, sandbox, fields, chunks, chunk_bytes, baseline })
         };
         build().expect("the sandbox is built from our own code, which does not fail")
-    }
-
-    /// The Lua state.
-    pub(super) const fn lua(&self) -> &Lua {
-        &self.lua
     }
 
     /// Drops what the last run left, if that is much.
@@ -242,6 +240,7 @@ impl Interpreter {
             read_only: call.read_only || flags.no_writes,
             keys: flags.key_locking.then(|| call.keys.iter().copied().map(Blob::from).collect()),
         });
+        self.shared.bytes_max.set(txn.hub().limits.script_bytes_max);
         self.shared.reset(txn.random().next_u64());
         let result = self.enter(txn, &function, call);
         self.shared.door.replace(None);
@@ -297,11 +296,7 @@ impl Interpreter {
     }
 
     fn strings(&self, args: Args<'_>) -> mlua::Result<Table> {
-        let table = self.lua.create_table_with_capacity(args.len(), 0)?;
-        for arg in args {
-            table.raw_push(self.lua.create_string(arg)?)?;
-        }
-        Ok(table)
+        self.lua.create_sequence_from(args.iter().map(LuaString::wrap))
     }
 }
 

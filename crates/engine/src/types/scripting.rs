@@ -64,7 +64,7 @@ fn run_text(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     let sha = script::sha(source);
     if txn.hub().script(&sha).is_none() {
         // Only what compiles is kept.
-        script::check(source, txn.hub().limits.script_bytes_max)?;
+        script::compile(source, &sha)?;
         txn.hub().keep_script(&sha, source);
     }
     script::run(txn, Call { source, sha: &sha, keys, args: rest, read_only })
@@ -79,11 +79,12 @@ fn run_kept(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
 
 fn load(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let sha = script::sha(args[2]);
-    script::check(args[2], txn.hub().limits.script_bytes_max)?;
+    script::compile(args[2], &sha)?;
     txn.hub().keep_script(&sha, args[2]);
     Ok(Reply::bulk(sha))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every handler has this type")]
 fn exists(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let kept = |sha: &&[u8]| txn.hub().script(&String::from_utf8_lossy(sha).to_ascii_lowercase()).is_some();
     Ok(Reply::Array(args[2..].iter().map(kept).map(Reply::flag).collect()))
