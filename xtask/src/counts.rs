@@ -28,7 +28,7 @@ impl Counts {
         if !is_summary(line) {
             return Self::default();
         }
-        let errors = if line.starts_with('=') { before(line, "error") } else { 0 };
+        let errors = before(line, "error");
         Self { passed: before(line, "passed"), failed: before(line, "failed") + errors }
     }
 }
@@ -41,13 +41,12 @@ fn is_summary(line: &str) -> bool {
         || is_plain(line)
 }
 
-/// `N passed, N failed`, with nothing before it.
+/// `N passed, N failed` or pytest's quiet `N failed, N passed in 3 s`, with nothing before it.
 fn is_plain(line: &str) -> bool {
     let mut words = line.split_whitespace();
     words.next().is_some_and(|word| word.parse::<u64>().is_ok())
-        && words.next().is_some_and(|word| word.starts_with("passed,"))
-        && words.next().is_some_and(|word| word.parse::<u64>().is_ok())
-        && words.next().is_some_and(|word| word.starts_with("failed"))
+        && words.next().is_some_and(|word| matches!(word, "passed" | "passed," | "failed" | "failed,"))
+        && words.next().is_none_or(|word| word == "in" || word.parse::<u64>().is_ok())
 }
 
 /// The number right before a word.
@@ -77,9 +76,12 @@ mod tests {
             ("# pass 12", 12, 0),
             ("ℹ fail 3", 0, 3),
             ("===== 2 failed, 40 passed, 1 error in 3.21s =====", 40, 3),
+            ("2 failed, 32 passed in 49.25s", 32, 2),
+            ("34 passed in 3.2s", 34, 0),
             ("12 passed, 1 failed", 12, 1),
             ("120 passed, 0 failed (engine)", 120, 0),
             ("running 31 tests", 0, 0),
+            ("3 passed by", 0, 0),
             ("the page said 12 passed, 1 failed", 0, 0),
             ("", 0, 0),
         ] {

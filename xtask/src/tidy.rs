@@ -89,11 +89,16 @@ fn nothing_is_left_over() {
     complain("left over", &left);
 }
 
+/// Of the workspace; helpers outside it say in a comment what they are.
+fn is_member(manifest: &Path) -> bool {
+    manifest.starts_with("xtask") || (manifest.starts_with("crates") && manifest.components().count() == 3)
+}
+
 #[test]
 fn every_crate_is_described() {
     let bare: Vec<_> = files(&["toml"])
         .iter()
-        .filter(|(path, text)| path.ends_with("Cargo.toml") && text.contains("[package]"))
+        .filter(|(path, _)| path.ends_with("Cargo.toml") && is_member(path))
         .filter(|(_, text)| {
             let description = text.lines().find_map(|line| line.strip_prefix("description = "));
             description.is_none_or(|text| text.len() <= 20)
