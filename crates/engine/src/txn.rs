@@ -35,6 +35,9 @@ mod op {
     pub(super) const FLUSH: u8 = 7;
 }
 
+/// Room made for the effects of a key before they are known, so that the usual ones find it.
+const JOURNAL_ROOM: usize = 128;
+
 /// Why a handler stopped without a reply.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stop {
@@ -172,6 +175,7 @@ enum Undo {
 impl Journal {
     fn about(&mut self, key: &[u8]) {
         if self.key.as_deref() != Some(key) {
+            self.bytes.reserve(key.len() + JOURNAL_ROOM);
             self.bytes.push(op::KEY);
             put_bytes(&mut self.bytes, key);
             self.key = Some(Blob::from(key));
