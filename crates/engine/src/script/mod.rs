@@ -51,9 +51,7 @@ impl Scope {
             return Some(CommandError::text("ERR Write commands are not allowed from read-only scripts."));
         }
         if !command.permits(grant) {
-            return Some(CommandError::text(
-                "ERR The user executing the script can't run this command or subcommand",
-            ));
+            return Some(CommandError::text("ERR The user executing the script can't run this command or subcommand"));
         }
         let declared = self.keys.as_ref()?;
         // What reads or writes without naming keys is about all of them.
