@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use dormouse_engine::testing::Bench;
-use dormouse_engine::{Block, Run, Stop, find};
+use dormouse_engine::{Block, Run, Stop};
 use dormouse_proto::Reply;
 
-use super::{Abilities, Door, as_resp2};
+use super::{Abilities, Door, as_resp2, row};
 use crate::page::Version;
 
 /// See the module's text.
@@ -40,8 +40,7 @@ impl Door for EngineDoor {
 
     /// Not what the layer above runs.
     fn can_run(&self, args: &[Vec<u8>]) -> bool {
-        let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        find(&words).map_or(true, |found| !matches!(found.command.run, Run::Session(_)))
+        row(args).is_none_or(|row| !matches!(row.run, Run::Session(_)))
     }
 
     fn reset(&mut self) -> Result<()> {

@@ -76,6 +76,12 @@ pub trait Door {
     }
 }
 
+/// The row of a command, if it is a whole one.
+pub(crate) fn row(args: &[Vec<u8>]) -> Option<&'static dormouse_engine::Command> {
+    let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    dormouse_engine::find(&words).ok().map(|found| found.command)
+}
+
 /// A reply as a RESP2 client would see it; several, if it is several.
 pub(crate) fn as_resp2(reply: &Reply) -> Vec<Reply> {
     let mut bytes = Vec::new();

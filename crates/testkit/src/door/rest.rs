@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use dormouse_proto::resp::decode_reply;
 use dormouse_proto::{CommandError, Reply};
 
-use super::{Abilities, Door, PATIENCE};
+use super::{Abilities, Door, PATIENCE, row};
 use crate::page::Version;
 
 /// Longest body this client takes.
@@ -154,6 +154,11 @@ impl Door for RestDoor {
 
     fn abilities(&self) -> Abilities {
         Abilities { dormouse: true, connection: false, clients: false, version: Version::NEWEST }
+    }
+
+    /// Not what belongs to a connection, or waits.
+    fn can_run(&self, args: &[Vec<u8>]) -> bool {
+        row(args).is_none_or(|row| !row.is_no_rest() && !row.may_block())
     }
 
     fn reset(&mut self) -> Result<()> {
