@@ -162,6 +162,7 @@ struct SetOptions<'a> {
 fn set_options(args: Args<'_>, now_ms: u64) -> Result<SetOptions<'_>, CommandError> {
     let mut options = Options::new(args);
     let mut set = SetOptions { condition: Condition::Always, deadline: Deadline::Clear, get: false };
+    let mut expiry = None;
     while let Some(word) = options.next() {
         let condition = match () {
             () if is(word, "NX") => Some(Condition::Missing),
@@ -177,15 +178,20 @@ fn set_options(args: Args<'_>, now_ms: u64) -> Result<SetOptions<'_>, CommandErr
             set.condition = condition;
         } else if is(word, "GET") {
             set.get = true;
-        } else if is(word, "KEEPTTL") && set.deadline != Deadline::Keep && !matches!(set.deadline, Deadline::At(_)) {
+        } else if is(word, "KEEPTTL") && set.deadline == Deadline::Clear && expiry.is_none() {
             set.deadline = Deadline::Keep;
         } else if let Some(span) = Span::parse(word)
             && set.deadline == Deadline::Clear
+            && expiry.is_none()
         {
-            set.deadline = span.positive_deadline(options.value()?, now_ms, "set")?;
+            expiry = Some((span, options.value()?));
         } else {
             return Err(CommandError::Syntax);
         }
+    }
+    // The syntax comes first, as in Redis.
+    if let Some((span, amount)) = expiry {
+        set.deadline = span.positive_deadline(amount, now_ms, "set")?;
     }
     Ok(set)
 }
