@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod codec;
 mod command;
+mod decimal;
 mod glob;
 mod hub;
 mod keyspace;

@@ -13,11 +13,11 @@ use dormouse_proto::{Args, Blob, CommandError, Reply, parse_double, parse_intege
 use crate::args::{double, integer, integer_text, is};
 use crate::codec::{Corrupt, Reader};
 use crate::command::{Command, Group, command};
+use crate::decimal;
 use crate::hub::Event;
 use crate::scan_map::Cursor;
 use crate::txn::{Outcome, Stop, Txn};
 use crate::types::collection::{self, Collection, Draw, ScanOptions, counted_fields, parse_cursor, scan_reply};
-use crate::types::string::add_doubles;
 use crate::value::Kind;
 
 #[rustfmt::skip]
@@ -271,11 +271,9 @@ fn hincrbyfloat(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     if !amount.is_finite() {
         return Err(CommandError::text("ERR value is NaN or Infinity").into());
     }
-    let old = match field(txn, args)? {
-        Some(text) => parse_double(text).ok_or(CommandError::text("ERR hash value is not a float"))?,
-        None => 0.0,
-    };
-    let sum = add_doubles(old, amount)?;
+    let old = field(txn, args)?.cloned().unwrap_or(Blob::from_static(b"0"));
+    parse_double(&old).ok_or(CommandError::text("ERR hash value is not a float"))?;
+    let sum = decimal::add(&old, args[3])?;
     set_field(txn, args, sum.clone(), "hincrbyfloat")?;
     Ok(Reply::Bulk(sum))
 }
