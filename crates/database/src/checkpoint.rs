@@ -35,15 +35,24 @@ pub(crate) fn run(databases: &[Arc<Database>], log: &Log, store: &dyn Store) -> 
     let upto = log.last();
     let mut written = 0;
     for database in databases {
+        // Taken once: what is changed from now on comes after `upto`, and is the next checkpoint's.
+        let (epoch, mut waiting) = {
+            let mut state = database.hold_patiently();
+            (state.space.epoch(), state.space.take_dirty())
+        };
         loop {
-            let (staged, done) = collect(database);
+            let staged = collect(database, epoch, &mut waiting);
             written += staged.len();
             // Only the last batch of all may say that the log is covered.
             if let Err(error) = apply(database, log, store, &staged) {
-                database.hold_patiently().space.restore_dirty(staged.into_iter().map(|s| (s.hash, s.key)).collect());
+                waiting.extend(staged.into_iter().map(|staged| (staged.hash, staged.key)));
+                let mut state = database.hold_patiently();
+                if state.space.epoch() == epoch {
+                    state.space.restore_dirty(waiting);
+                }
                 return Err(error);
             }
-            if done {
+            if waiting.is_empty() {
                 break;
             }
         }
@@ -54,15 +63,22 @@ pub(crate) fn run(databases: &[Arc<Database>], log: &Log, store: &dyn Store) -> 
     Ok(written)
 }
 
-/// Takes dirty keys, a few per hold, until none are left or the batch is full. Whether none are left.
-fn collect(database: &Database) -> (Vec<Staged>, bool) {
+/// Takes some of the keys that were dirty, a few per hold, until none are left or the batch is full. If the database is
+/// emptied meanwhile, they are nobody's any more.
+fn collect(database: &Database, epoch: u32, waiting: &mut Vec<(u64, Blob)>) -> Vec<Staged> {
     let mut staged = Vec::new();
     let mut bytes = 0;
-    let mut waiting = database.hold_patiently().space.take_dirty();
-    while let Some(at) = waiting.len().checked_sub(1) {
+    while !waiting.is_empty() && bytes <= BATCH_BYTES_MAX {
         let state = database.hold_patiently();
-        let epoch = state.space.epoch();
-        for (hash, key) in waiting.drain(at.saturating_sub(KEYS_PER_HOLD - 1)..) {
+        if state.space.epoch() != epoch {
+            waiting.clear();
+            break;
+        }
+        for _ in 0..KEYS_PER_HOLD {
+            if bytes > BATCH_BYTES_MAX {
+                break;
+            }
+            let Some((hash, key)) = waiting.pop() else { break };
             let Some(entry) = state.space.find(hash, &key).filter(|entry| entry.dirty) else { continue };
             let mut record = Vec::new();
             let mut after = Stored::NO;
@@ -73,13 +89,8 @@ fn collect(database: &Database) -> (Vec<Staged>, bool) {
             bytes += record.len() + key.len();
             staged.push(Staged { hash, key, seq: entry.seq, epoch, before: entry.stored, after, record });
         }
-        drop(state);
-        if bytes > BATCH_BYTES_MAX {
-            database.hold_patiently().space.restore_dirty(waiting);
-            return (staged, false);
-        }
     }
-    (staged, true)
+    staged
 }
 
 fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -> Result<(), dormouse_storage::Error> {

@@ -495,6 +495,10 @@ impl Database {
             write_record(self.id, state.seq, &done.journal, &mut state.record);
             let lsn = self.log.append(self.durability, &state.record).unwrap_or_else(|error| {
                 tracing::error!(database = self.id.0, %error, "a write could not be logged");
+                if self.log.poisoned().is_none() {
+                    // Memory is ahead of a log that goes on: later records would build on what no restart can find.
+                    std::process::abort();
+                }
                 // Never durable: whoever sees it is told that the log has failed.
                 Lsn(u64::MAX)
             });

@@ -34,7 +34,7 @@ impl Default for Limits {
         Self {
             key_bytes_max: 32 * 1024,
             string_bytes_max: 512 << 20,
-            record_bytes_max: 1 << 30,
+            record_bytes_max: 600 << 20,
             script_bytes_max: 64 << 20,
             scripts_max: 10_000,
             transaction_bytes_max: 256 << 20,

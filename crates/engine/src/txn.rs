@@ -35,6 +35,9 @@ mod op {
     pub(super) const FLUSH: u8 = 7;
 }
 
+/// Effects of one transaction or script, in bytes, past which it may not write more: with the largest value on top they
+/// still fit a record of the log.
+const JOURNAL_BYTES_MAX: usize = 256 << 20;
 /// Room made for the effects of a key before they are known, so that the usual ones find it.
 const JOURNAL_ROOM: usize = 128;
 
@@ -281,6 +284,9 @@ impl<'a> Txn<'a> {
     /// Runs one command that has passed every check.
     pub fn run(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
         command.check_limits(self, args)?;
+        if self.journal.bytes.len() > JOURNAL_BYTES_MAX && command.effect == Effect::Writes {
+            return Err(CommandError::RecordTooLarge.into());
+        }
         self.reading = command.effect == Effect::Reads;
         (command.handler())(self, args)
     }

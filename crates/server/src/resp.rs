@@ -111,9 +111,7 @@ impl Connection {
                 }
                 delivery = self.mailbox.receive(), if subscribed => {
                     self.take(delivery?);
-                    while let Some(delivery) = self.mailbox.take()? {
-                        self.take(delivery);
-                    }
+                    self.take_all()?;
                     self.flush().await?;
                 }
                 _ = &mut stop => return Ok(()),
@@ -157,6 +155,20 @@ impl Connection {
 
     /// Runs the command the parser has found.
     async fn one(&mut self) -> Result<(), Closed> {
+        let subscribed = self.session.client.subscriptions() > 0;
+        if subscribed {
+            // What was published before the command comes before its reply.
+            self.take_all()?;
+        }
+        self.run_one().await?;
+        if subscribed && self.session.client.subscriptions() == 0 {
+            // Nobody may mistake a late message for the reply to something else.
+            while self.mailbox.take()?.is_some() {}
+        }
+        Ok(())
+    }
+
+    async fn run_one(&mut self) -> Result<(), Closed> {
         let Self { session, parser, input, .. } = self;
         let run = |session: &mut Session| parser.with_args(input, |args| session.command(args, moment(), &leash()));
         let first = run(session);
@@ -197,6 +209,7 @@ impl Connection {
                     if answered {
                         return Ok(());
                     }
+                    self.flush().await?;
                 }
                 () = &mut deadline, if waits => {
                     match self.session.unpark(ticket) {
@@ -220,6 +233,13 @@ impl Connection {
                 }
             }
         }
+    }
+
+    fn take_all(&mut self) -> Result<(), Closed> {
+        while let Some(delivery) = self.mailbox.take()? {
+            self.take(delivery);
+        }
+        Ok(())
     }
 
     fn take(&mut self, delivery: Delivery) {

@@ -272,6 +272,9 @@ async fn transaction(
     format: Format,
     body: &[u8],
 ) -> Result<Response<Body>, Refusal> {
+    let Format::Json(encoding) = format else {
+        return Err(CommandError::text("ERR the response format resp2 is not available for multi-exec").into());
+    };
     let mut scratch = Vec::new();
     let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
     let mut session = Session::request(&worker.shared.service, account, None);
@@ -289,9 +292,6 @@ async fn transaction(
         Reply::Array(replies) => replies,
         Reply::Error(error) => return Err(error.into()),
         other => vec![other],
-    };
-    let Format::Json(encoding) = format else {
-        return Err(CommandError::text("ERR the response format resp2 is not available for multi-exec").into());
     };
     let mut out = Vec::with_capacity(32 * replies.len() + 2);
     encode_json_list(&replies, encoding, &mut out);

@@ -144,7 +144,8 @@ fn write_event(reply: &Reply, out: &mut Vec<u8>) {
             _ => {}
         }
     }
-    for line in text.split('\n') {
+    // All three ends of a line that the standard knows: none may pass for the end of an event.
+    for line in text.replace("\r\n", "\n").split(['\n', '\r']) {
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(line.as_bytes());
         out.push(b'\n');
@@ -165,7 +166,14 @@ mod tests {
             &mut out,
         );
         write_event(&Reply::Push(vec![Reply::bulk("message"), Reply::bulk("c"), Reply::bulk("x\ny")]), &mut out);
+        write_event(
+            &Reply::Push(vec![Reply::bulk("message"), Reply::bulk("c"), Reply::bulk("x\r\rdata: y")]),
+            &mut out,
+        );
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "data: subscribe,c,1\n\ndata: message,c,{\"a\":1,\"b\":2}\n\ndata: message,c,x\ndata: y\n\n");
+        assert_eq!(
+            text,
+            "data: subscribe,c,1\n\ndata: message,c,{\"a\":1,\"b\":2}\n\ndata: message,c,x\ndata: y\n\ndata: message,c,x\ndata: \ndata: data: y\n\n"
+        );
     }
 }
