@@ -11,3 +11,4 @@ pub mod expect;
 pub mod page;
 pub mod reply_text;
 pub mod run;
+pub mod server;

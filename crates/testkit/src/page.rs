@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use crate::expect::{self, Expect};
+use crate::server::Server;
 
 /// One file.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub struct Rules {
     pub clients: bool,
     /// Only from this version of a real Redis on.
     pub since: Option<Version>,
+    /// Not on this server, which does something else.
+    pub except: Option<Server>,
 }
 
 /// A version, compared number by number.
@@ -193,6 +196,9 @@ impl Rules {
                 Some(("since", version)) => {
                     rules.since = Some(Version::parse(version).ok_or_else(|| format!("{version} is no version"))?);
                 }
+                Some(("except", name)) => {
+                    rules.except = Some(Server::named(name).ok_or_else(|| format!("{name} is no server"))?);
+                }
                 _ => return Err(format!("unknown word on a fence: {word}")),
             }
         }
@@ -320,6 +326,7 @@ mod tests {
             ("```redis\nOK\n```", "p.md:2: a reply without a command: OK"),
             ("```redis\n> GET k\n> GET k\n\"v\"\n```", "p.md:2: a command without a reply"),
             ("```redis sometimes\n```", "p.md:1: unknown word on a fence: sometimes"),
+            ("```redis except=nobody\n```", "p.md:1: nobody is no server"),
             ("```redis\n> GET \"k\n(nil)\n```", "p.md:2: unbalanced quotes: GET \"k"),
             ("```redis\n@ soon\n```", "p.md:2: not a time: soon"),
         ] {

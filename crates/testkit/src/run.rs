@@ -10,6 +10,7 @@ use crate::door::{Abilities, Door, PATIENCE};
 use crate::expect::{self, Expect};
 use crate::page::{Act, Block, Expected, Page, Rules, Step};
 use crate::reply_text;
+use crate::server::Server;
 
 /// How long a command must stay silent to count as blocked.
 const BLOCKED_FOR: Duration = Duration::from_millis(100);
@@ -60,7 +61,8 @@ impl fmt::Display for Report {
 
 /// Whether a block holds behind a door with these abilities.
 pub fn applies(rules: &Rules, abilities: Abilities) -> bool {
-    (!rules.dormouse || abilities.dormouse)
+    (!rules.dormouse || abilities.server == Server::Dormouse)
+        && rules.except != Some(abilities.server)
         && (!rules.resp || abilities.connection)
         && (!rules.clients || abilities.clients)
         && rules.since.is_none_or(|since| since <= abilities.version)
@@ -127,7 +129,7 @@ fn run_step(door: &mut dyn Door, step: &Step, unordered: bool) -> Result<Differe
             None
         }
         Act::Command { client, args, expected: Expected::Replies(expected) } => {
-            compare(expected, &door.run(client, args)?, unordered)
+            compare(door.abilities().server, expected, &door.run(client, args)?, unordered)
         }
         Act::Command { client, args, expected: Expected::Blocked } => {
             door.send(client, args)?;
@@ -145,12 +147,13 @@ fn run_step(door: &mut dyn Door, step: &Step, unordered: bool) -> Result<Differe
             {
                 heard.push(reply);
             }
-            compare(expected, &heard, unordered)
+            compare(door.abilities().server, expected, &heard, unordered)
         }
     })
 }
 
-fn compare(expected: &[Expect], got: &[Reply], unordered: bool) -> Difference {
+fn compare(server: Server, expected: &[Expect], got: &[Reply], unordered: bool) -> Difference {
+    let expected: Vec<Expect> = expected.iter().map(|expected| server.expects(expected)).collect();
     let fits = expected.len() == got.len()
         && expected.iter().zip(got).all(|(expected, reply)| expected.accepts(reply, unordered));
     if fits {
@@ -184,8 +187,8 @@ mod tests {
 
     #[test]
     fn blocks_run_where_they_can() {
-        let redis = Abilities { dormouse: false, connection: true, clients: true, version: Version(7, 0) };
-        let rest = Abilities { dormouse: true, connection: false, clients: false, version: Version::NEWEST };
+        let redis = Abilities { server: Server::Redis, connection: true, clients: true, version: Version(7, 0) };
+        let rest = Abilities { server: Server::Dormouse, connection: false, clients: false, version: Version::NEWEST };
         let rules = Rules::default();
         for (rules, on_redis, on_rest) in [
             (rules.clone(), true, true),
@@ -193,6 +196,7 @@ mod tests {
             (Rules { resp: true, ..rules.clone() }, true, false),
             (Rules { clients: true, ..rules.clone() }, true, false),
             (Rules { since: Some(Version(7, 0)), ..rules.clone() }, true, true),
+            (Rules { except: Some(Server::Redis), ..rules.clone() }, false, true),
             (Rules { since: Some(Version(7, 2)), ..rules }, false, true),
         ] {
             assert_eq!((applies(&rules, redis), applies(&rules, rest)), (on_redis, on_rest), "{rules:?}");

@@ -10,15 +10,12 @@ use mlua::{Lua, MultiValue, Table, Value};
 use smallvec::SmallVec;
 
 use super::convert;
-use super::number::general;
+use super::number::{WHOLE_MAX, shortest};
 use super::sandbox::text_of;
 use super::vm::{Fault, Shared};
 use crate::table::find;
 use crate::txn::{Stop, Txn};
 use crate::types::server::REDIS_VERSION;
-
-/// Integers beyond this do not print as such with 17 digits.
-const PLAIN_INTEGER_MAX: u64 = 100_000_000_000_000_000;
 
 /// One argument of a command, as Lua holds it.
 enum Argument {
@@ -30,11 +27,11 @@ impl Argument {
     fn read(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => Some(Self::Text(text.as_bytes())),
-            Value::Integer(value) if value.unsigned_abs() < PLAIN_INTEGER_MAX => {
+            Value::Integer(value) if value.unsigned_abs() <= WHOLE_MAX => {
                 Some(Self::Number(itoa::Buffer::new().format(*value).bytes().collect()))
             }
-            Value::Integer(value) => Some(Self::Number(general(*value as f64, 17).into_bytes().into())),
-            Value::Number(value) => Some(Self::Number(general(*value, 17).into_bytes().into())),
+            Value::Integer(value) => Some(Self::Number(shortest(*value as f64).into_bytes().into())),
+            Value::Number(value) => Some(Self::Number(shortest(*value).into_bytes().into())),
             _ => None,
         }
     }

@@ -435,8 +435,11 @@ impl<'a> ScanOptions<'a> {
             } else if is(word, "COUNT") {
                 let count = options.integer()?;
                 scan.count = usize::try_from(count).ok().filter(|&count| count > 0).ok_or(CommandError::Syntax)?;
-            } else if has_values && is(word, "NOVALUES") {
-                scan.no_values = true;
+            } else if is(word, "NOVALUES") {
+                scan.no_values = has_values;
+                if !has_values {
+                    return Err(CommandError::text("ERR NOVALUES option can only be used in HSCAN"));
+                }
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -449,11 +452,8 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// A cursor as a client sends it; nothing at all is the start, as in Redis.
+/// A cursor as a client sends it.
 pub(crate) fn parse_cursor(arg: &[u8]) -> Result<u64, CommandError> {
-    if arg.is_empty() {
-        return Ok(0);
-    }
     let digits = std::str::from_utf8(arg).ok().and_then(|text| text.parse().ok());
     digits.ok_or(CommandError::text("ERR invalid cursor"))
 }

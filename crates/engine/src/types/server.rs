@@ -38,7 +38,7 @@ const COMMAND: &[Command] = &[
     server("INFO",   -2, command_info)   .for_all().doc("2.8.13", "Arity, flags, keys and categories of commands."),
     server("DOCS",   -2, command_docs)   .for_all().doc("7.0.0",  "What commands do, and since when they exist."),
     server("LIST",   -2, command_list)   .for_all().doc("7.0.0",  "The names of commands, of a category or matching a pattern if asked."),
-    server("GETKEYS", -4, command_getkeys).for_all().doc("2.8.13", "The keys that a command would touch."),
+    server("GETKEYS", -3, command_getkeys).for_all().doc("2.8.13", "The keys that a command would touch."),
 ];
 
 #[rustfmt::skip]

@@ -118,10 +118,12 @@ impl Pair<'_> {
         let shown = || reply_text::command(args);
         let ours = one(self.ours.run("", args).with_context(|| format!("Dormouse, at {}", shown()))?);
         let theirs = one(self.theirs.run("", args).with_context(|| format!("Redis, at {}", shown()))?);
+        let server = self.theirs.abilities().server;
+        let ours = server.says(&ours);
         if same(compare, &ours, &theirs) {
             return Ok(None);
         }
-        if differences::explained(args, &ours, &theirs).is_some() {
+        if differences::explained(server, args, &ours, &theirs).is_some() {
             // What it left behind may differ, too.
             if let Some(key) = args.get(1) {
                 let delete = [b"DEL".to_vec(), key.clone()];

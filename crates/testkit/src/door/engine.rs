@@ -15,6 +15,7 @@ use dormouse_proto::Reply;
 
 use super::{Abilities, Door, as_resp2, row};
 use crate::page::Version;
+use crate::server::Server;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Door for EngineDoor {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { dormouse: true, connection: false, clients: false, version: Version::NEWEST }
+        Abilities { server: Server::Dormouse, connection: false, clients: false, version: Version::NEWEST }
     }
 
     /// Not what the layer above runs.

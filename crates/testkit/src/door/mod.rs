@@ -21,6 +21,7 @@ pub use resp::RespDoor;
 pub use rest::RestDoor;
 
 use crate::page::Version;
+use crate::server::Server;
 
 /// How long to wait for a reply that must come.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,8 +29,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// What a door can do.
 #[derive(Clone, Copy, Debug)]
 pub struct Abilities {
-    /// It is Dormouse, so deliberate differences hold.
-    pub dormouse: bool,
+    /// What is behind it.
+    pub server: Server,
     /// A client stays connected between commands, and transactions run.
     pub connection: bool,
     /// There may be several clients.

@@ -11,6 +11,7 @@ use dormouse_proto::resp::{decode_reply, encode_command};
 
 use super::{Abilities, Door, PATIENCE, as_resp2};
 use crate::page::Version;
+use crate::server::Server;
 
 /// Slack when real time passes: what must have died by then, has.
 const SLACK_MS: u64 = 3;
@@ -21,7 +22,7 @@ pub struct RespDoor {
     address: String,
     token: Option<String>,
     name: String,
-    dormouse: bool,
+    server: Server,
     version: Version,
     connections: BTreeMap<String, Connection>,
 }
@@ -33,7 +34,7 @@ impl RespDoor {
             address: address.to_owned(),
             token: token.map(str::to_owned),
             name: format!("RESP at {address}"),
-            dormouse: true,
+            server: Server::Dormouse,
             version: Version::NEWEST,
             connections: BTreeMap::new(),
         };
@@ -41,17 +42,19 @@ impl RespDoor {
         Ok(door)
     }
 
-    /// A Redis at `host:port`, asked for its version.
+    /// A Redis or a relative at `host:port`, asked what it is.
     pub fn redis(address: &str) -> Result<Self> {
         let mut door = Self::dormouse(address, None)?;
-        door.dormouse = false;
         let info = door.run("", &[b"INFO".to_vec(), b"server".to_vec()])?;
         let Some(Reply::Bulk(text)) = info.first() else { bail!("INFO answered {info:?}") };
         let text = String::from_utf8_lossy(text).into_owned();
-        let version =
-            text.lines().find_map(|line| line.strip_prefix("redis_version:")).context("no version in INFO")?;
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let version = field("redis_version:").context("no version in INFO")?;
         door.version = Version::parse(version).context("an odd version in INFO")?;
-        door.name = format!("Redis {version}");
+        (door.server, door.name) = match field("valkey_version:") {
+            Some(own) => (Server::Valkey, format!("Valkey {own}")),
+            None => (Server::Redis, format!("Redis {version}")),
+        };
         Ok(door)
     }
 
@@ -76,7 +79,7 @@ impl Door for RespDoor {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { dormouse: self.dormouse, connection: true, clients: true, version: self.version }
+        Abilities { server: self.server, connection: true, clients: true, version: self.version }
     }
 
     fn reset(&mut self) -> Result<()> {

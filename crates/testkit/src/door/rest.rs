@@ -14,6 +14,7 @@ use dormouse_proto::{CommandError, Reply};
 
 use super::{Abilities, Door, PATIENCE, row};
 use crate::page::Version;
+use crate::server::Server;
 
 /// Longest body this client takes.
 const BODY_BYTES_MAX: usize = 256 << 20;
@@ -153,7 +154,7 @@ impl Door for RestDoor {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { dormouse: true, connection: false, clients: false, version: Version::NEWEST }
+        Abilities { server: Server::Dormouse, connection: false, clients: false, version: Version::NEWEST }
     }
 
     /// Not what belongs to a connection, or waits.

@@ -1,0 +1,109 @@
+//! What is behind a door, and how its words differ from Redis's.
+//!
+//! Pages and Dormouse speak as Redis does. Valkey says some of it in words of its own; each is listed here once, as text
+//! for text, so that everything else of a reply must still be equal. Where Valkey *does* something else, a page says so with
+//! `except=valkey`, and random commands with an entry in `differential/differences.rs`.
+
+use dormouse_proto::{CommandError, Reply};
+
+use crate::expect::Expect;
+
+/// A kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Ours.
+    Dormouse,
+    /// The original.
+    Redis,
+    /// Its relative.
+    Valkey,
+}
+
+/// Redis's words, and Valkey's.
+const VALKEY_WORDS: &[(&str, &str)] = &[
+    ("NOSCRIPT No matching script. Please use EVAL.", "NOSCRIPT No matching script."),
+    ("This Redis command is not allowed from script", "This Valkey command is not allowed from script"),
+    ("Unknown Redis command called from script", "Unknown command called from script"),
+    ("Wrong number of args calling Redis command from script", "Wrong number of args calling command from script"),
+    ("at least one argument for this redis lib call", "at least one argument for this call"),
+    ("Lua redis lib command arguments must be", "Command arguments must be"),
+    ("ERR redis.setresp() requires", "ERR server.setresp() requires"),
+    ("ERR redis.log() requires", "ERR server.log() requires"),
+    ("Invalid command passed to redis.acl_check_cmd()", "Invalid command passed to server.acl_check_cmd()"),
+    ("ERR Invalid debug level.", "ERR Invalid log level."),
+];
+
+/// Digits of a script's name.
+const SHA1_DIGITS: usize = 40;
+
+impl Server {
+    /// A kind by the name that pages use.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "dormouse" => Some(Self::Dormouse),
+            "redis" => Some(Self::Redis),
+            "valkey" => Some(Self::Valkey),
+            _ => None,
+        }
+    }
+
+    /// An error of Redis as this server says it.
+    pub fn words(self, error: &str) -> String {
+        let mut text = error.to_owned();
+        if self == Self::Valkey {
+            for (redis, valkey) in VALKEY_WORDS {
+                text = text.replace(redis, valkey);
+            }
+            text = without_script_name(&text);
+        }
+        text
+    }
+
+    /// What to expect of this server where a page expects something of Redis.
+    pub fn expects(self, expect: &Expect) -> Expect {
+        match expect {
+            Expect::Error(error) => Expect::Error(self.words(error)),
+            Expect::Array(items) => Expect::Array(items.iter().map(|item| self.expects(item)).collect()),
+            other => other.clone(),
+        }
+    }
+
+    /// A RESP2 reply of Dormouse as this server gives it.
+    pub fn says(self, reply: &Reply) -> Reply {
+        match reply {
+            Reply::Error(error) => Reply::Error(CommandError::from(self.words(&error.to_string()))),
+            Reply::Array(items) => Reply::Array(items.iter().map(|item| self.says(item)).collect()),
+            other => other.clone(),
+        }
+    }
+}
+
+/// Valkey does not tell which script has failed: `… script: <sha1>, on @user_script:1.` lacks the name there.
+fn without_script_name(text: &str) -> String {
+    const BEFORE: &str = "script: ";
+    const AFTER: &str = ", on @user_script:";
+    let named = text.find(AFTER).and_then(|end| {
+        let start = end.checked_sub(SHA1_DIGITS)?;
+        let is_name = text.get(start..end)?.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is_name && text[..start].ends_with(BEFORE)).then_some((start, end))
+    });
+    match named {
+        Some((start, end)) => format!("{}{}", &text[..start], &text[end + ", ".len()..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valkey_says_the_same_in_other_words() {
+        let sha = "19965f96bed2e953a3424cfa591695dc2a3e81db";
+        let redis = format!("ERR Unknown Redis command called from script script: {sha}, on @user_script:1.");
+        assert_eq!(Server::Valkey.words(&redis), "ERR Unknown command called from script script: on @user_script:1.");
+        assert_eq!(Server::Redis.words(&redis), redis);
+        let short = "ERR boom script: 19965f, on @user_script:1.";
+        assert_eq!(Server::Valkey.words(short), short);
+    }
+}
