@@ -355,7 +355,7 @@ impl Database {
 
     /// Runs work that has passed every check. `leash` ends scripts that should move to a thread of their own.
     pub fn run(&self, client: &mut Client, work: Work<'_>, moment: Moment, leash: &dyn Watchdog) -> Ran {
-        if work.writes() && self.log.poisoned().is_some() {
+        if work.writes() && self.log.has_failed() {
             return Ran::Done { reply: CommandError::LogFailed.into(), after: Lsn(0) };
         }
         let Some(mut state) = self.hold() else { return Ran::Busy };
@@ -495,7 +495,7 @@ impl Database {
             write_record(self.id, state.seq, &done.journal, &mut state.record);
             let lsn = self.log.append(self.durability, &state.record).unwrap_or_else(|error| {
                 tracing::error!(database = self.id.0, %error, "a write could not be logged");
-                if self.log.poisoned().is_none() {
+                if !self.log.has_failed() {
                     // Memory is ahead of a log that goes on: later records would build on what no restart can find.
                     std::process::abort();
                 }
@@ -595,7 +595,7 @@ impl Database {
     }
 
     fn reap_held(&self, state: &mut State, moment: Moment) -> bool {
-        if self.log.poisoned().is_some() {
+        if self.log.has_failed() {
             return false;
         }
         let (cold_due, more) = self.cold_due(state, moment.now_ms());

@@ -60,6 +60,8 @@ fn look(service: &Service, tail_bytes_max: u64, failed: &AtomicBool) {
             rounds += 1;
         }
     }
+    // What was reaped has no client that waits for it.
+    service.log().write_out();
     let due = service.log().tail_bytes() > tail_bytes_max;
     let outcome = if due { service.checkpoint().map(|_| ()) } else { service.relieve() };
     match outcome {

@@ -160,7 +160,7 @@ async fn route(
 
 /// Whether the process can serve, for load balancers: no token needed, nothing told.
 fn health(worker: &Rc<Worker>) -> Result<Response<Body>, Refusal> {
-    if worker.shared.service.log().poisoned().is_some() {
+    if worker.shared.service.log().has_failed() {
         return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, CommandError::LogFailed));
     }
     Ok(respond(StatusCode::OK, "application/json", br#"{"status":"ok"}"#.to_vec()))

@@ -1,8 +1,9 @@
 //! The commit log: one per process, one record per atomic change, acknowledged once it is as safe as it asked to be.
 //!
-//! Any thread appends; one thread writes. [`Log::append`] only copies into the batch being gathered, so it costs no
-//! system call beyond waking an idle writer. [`Log::durable`] is one atomic load, and is how callers learn that a record
-//! may be acknowledged: on disk if it asked for [`Durability::Always`], with the operating system otherwise.
+//! Any thread appends, which only copies into the batch being gathered and costs no system call. When a thread has nothing
+//! more to append for now it says so with [`Log::write_out`]: a batch that must be synced goes to the log's own thread, one
+//! that need not is written where it stands. [`Log::durable`] is one atomic load, and is how callers learn that a record may
+//! be acknowledged: on disk if it asked for [`Durability::Always`], with the operating system otherwise.
 //!
 //! The bytes on disk and the rule of recovery are at the top of `format.rs`. The log never looks inside a record, never
 //! retries a failed write or sync, and never acknowledges anything out of order.
@@ -16,9 +17,9 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
@@ -32,6 +33,10 @@ use crate::{Durability, Error, Lsn, Result};
 
 /// [`Log::trim`] knows the size of what it cuts off to this many bytes.
 const TAIL_MARK_BYTES: u64 = 64 << 10;
+
+/// A batch up to this size is written by whoever appended it, if it need not be synced. A larger one would keep that thread
+/// from its clients.
+const WRITTEN_HERE_BYTES_MAX: usize = 128 << 10;
 
 /// The most that [`LogOptions`] may ask to hold in one batch, whose length has 32 bits on disk.
 const BATCH_BYTES_MAX: usize = 2 << 30;
@@ -85,22 +90,26 @@ impl Default for LogOptions {
 /// ```
 pub struct Log {
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     recovery: Recovery,
 }
 
 type Listener = Box<dyn Fn() + Send + Sync>;
 
-/// What the appending threads and the writer have in common.
+/// What the appending threads and the log's own have in common.
 struct Shared {
     options: LogOptions,
     pending: Mutex<Pending>,
-    /// The writer waits here.
+    /// Whoever holds it writes. Taken before `pending`, or only tried.
+    writer: Mutex<Writer>,
+    /// The log's own thread waits here.
     work: Condvar,
     /// Everyone else waits here: for room, for durability, for a sync.
     progress: Condvar,
     /// Everything up to here may be acknowledged.
     durable: AtomicU64,
+    /// Whether `Pending::poison` is set, for those who ask with every write.
+    failed: AtomicBool,
     listeners: RwLock<Vec<Listener>>,
     segments: Arc<Segments>,
 }
@@ -113,9 +122,12 @@ struct Pending {
     synced: Lsn,
     /// Someone wants everything up to here on disk.
     sync_wanted: Lsn,
+    /// When the oldest record that wants the timed sync was written.
+    unsynced_since: Option<Instant>,
     /// How many threads wait at `progress`.
     waiting: usize,
-    writer_idle: bool,
+    /// The log's own thread sleeps.
+    thread_idle: bool,
     closing: bool,
     stopped: bool,
     poison: Option<Error>,
@@ -222,13 +234,13 @@ impl Log {
             None => begin_anew(&segments, last)?,
         };
         segments.trim(after)?;
-        let shared = Arc::new(Shared::new(options, segments, last, tail));
-        let writer = Writer::new(Arc::clone(&shared), end, last);
+        let shared = Arc::new(Shared::new(options, segments, Writer::new(end, last), last, tail));
+        let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
-            .spawn(move || writer.run())
-            .map_err(|error| Error::io("starting the log's writer thread", error))?;
-        Ok(Self { shared, writer: Mutex::new(Some(thread)), recovery })
+            .spawn(move || theirs.run())
+            .map_err(|error| Error::io("starting the log's thread", error))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)), recovery })
     }
 
     /// What was found when the log was opened.
@@ -236,7 +248,8 @@ impl Log {
         self.recovery
     }
 
-    /// Appends one record and returns its position; it is not safe yet.
+    /// Appends one record and returns its position; it is not safe yet, and may not be written before somebody calls
+    /// [`Log::write_out`], [`Log::wait_durable`] or [`Log::sync`].
     ///
     /// Never waits for the disk, except while [`LogOptions::pending_bytes_max`] is exceeded. [`Error::Poisoned`] and
     /// [`Error::Closed`] mean that nothing was appended.
@@ -254,14 +267,35 @@ impl Log {
             if gathered == 0 || gathered + bytes <= options.pending_bytes_max {
                 break;
             }
+            self.shared.wake_thread(&mut pending);
             self.shared.wait(&mut pending);
         }
         let lsn = pending.last.next();
         pending.gathered.push(durability, payload);
         pending.last = lsn;
         pending.tail.appended(lsn, bytes as u64);
-        self.shared.wake_writer(pending);
         Ok(lsn)
+    }
+
+    /// Sees to it that everything appended gets written; called once after many appends. What need not be synced is written
+    /// by the calling thread, which is cheaper than two changes of thread; the rest is left to the log's own.
+    pub fn write_out(&self) {
+        let mut pending = self.shared.pending.lock();
+        if pending.gathered.count == 0 {
+            return;
+        }
+        if pending.may_be_written_here()
+            && let Some(mut writer) = self.shared.writer.try_lock()
+            && writer.has_room(&pending.gathered)
+        {
+            drop(pending);
+            if let Err(error) = writer.write_gathered(&self.shared) {
+                drop(writer);
+                self.shared.poison(error);
+            }
+            return;
+        }
+        self.shared.wake_thread(&mut pending);
     }
 
     /// The newest record appended.
@@ -274,7 +308,7 @@ impl Log {
         Lsn(self.shared.durable.load(Ordering::Acquire))
     }
 
-    /// Adds a listener, called by the writer thread each time [`Log::durable`] advanced or the log was poisoned. It must
+    /// Adds a listener, called by whichever thread wrote each time [`Log::durable`] advanced or the log was poisoned. It must
     /// be short, and must not call back into anything that waits for the log.
     pub fn on_durable(&self, listener: Box<dyn Fn() + Send + Sync>) {
         self.shared.listeners.write().push(listener);
@@ -285,6 +319,7 @@ impl Log {
         if self.durable() >= lsn {
             return Ok(());
         }
+        self.write_out();
         let mut pending = self.shared.pending.lock();
         while self.durable() < lsn {
             pending.alive()?;
@@ -295,7 +330,12 @@ impl Log {
 
     /// The failure that stopped the log, if one did.
     pub fn poisoned(&self) -> Option<Error> {
-        self.shared.pending.lock().poison.clone()
+        if self.has_failed() { self.shared.pending.lock().poison.clone() } else { None }
+    }
+
+    /// Whether a failure stopped the log; [`Log::poisoned`] says which.
+    pub fn has_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::Acquire)
     }
 
     /// On return everything appended before is on disk, whatever it asked for.
@@ -305,9 +345,7 @@ impl Log {
         while pending.synced < wanted {
             pending.alive()?;
             pending.sync_wanted = pending.sync_wanted.max(wanted);
-            if pending.writer_idle {
-                self.shared.work.notify_one();
-            }
+            self.shared.wake_thread(&mut pending);
             self.shared.wait(&mut pending);
         }
         Ok(())
@@ -332,10 +370,10 @@ impl Log {
     pub fn close(&self) -> Result<()> {
         self.shared.pending.lock().closing = true;
         self.shared.work.notify_one();
-        if let Some(thread) = self.writer.lock().take()
+        if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {
-            tracing::error!("the log's writer thread panicked");
+            tracing::error!("the log's thread panicked");
         }
         self.shared.segments.settle();
         self.poisoned().map_or(Ok(()), Err)
@@ -351,14 +389,15 @@ impl Drop for Log {
 }
 
 impl Shared {
-    fn new(options: LogOptions, segments: Arc<Segments>, last: Lsn, tail: Tail) -> Self {
+    fn new(options: LogOptions, segments: Arc<Segments>, writer: Writer, last: Lsn, tail: Tail) -> Self {
         let pending = Pending {
             gathered: Gathered::new(Vec::new(), last.next()),
             last,
             synced: last,
             sync_wanted: Lsn(0),
+            unsynced_since: None,
             waiting: 0,
-            writer_idle: false,
+            thread_idle: false,
             closing: false,
             stopped: false,
             poison: None,
@@ -367,9 +406,11 @@ impl Shared {
         Self {
             options,
             pending: Mutex::new(pending),
+            writer: Mutex::new(writer),
             work: Condvar::new(),
             progress: Condvar::new(),
             durable: AtomicU64::new(last.0),
+            failed: AtomicBool::new(false),
             listeners: RwLock::default(),
             segments,
         }
@@ -381,11 +422,9 @@ impl Shared {
         pending.waiting -= 1;
     }
 
-    /// Only a writer that sleeps needs a system call.
-    fn wake_writer(&self, mut pending: MutexGuard<'_, Pending>) {
-        let wake = std::mem::take(&mut pending.writer_idle);
-        drop(pending);
-        if wake {
+    /// Only a thread that sleeps needs a system call.
+    fn wake_thread(&self, pending: &mut MutexGuard<'_, Pending>) {
+        if std::mem::take(&mut pending.thread_idle) {
             self.work.notify_one();
         }
     }
@@ -399,6 +438,11 @@ impl Pending {
             None if self.stopped => Err(Error::Closed),
             None => Ok(()),
         }
+    }
+
+    fn may_be_written_here(&self) -> bool {
+        let Gathered { sync, .. } = self.gathered;
+        !sync && self.sync_wanted <= self.synced && self.gathered.body_bytes() <= WRITTEN_HERE_BYTES_MAX
     }
 
     fn accepts(&self) -> Result<()> {

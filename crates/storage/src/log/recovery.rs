@@ -119,7 +119,7 @@ impl Opened {
     }
 
     fn into_active(self) -> Active {
-        Active { file: self.file, header: self.header, checksum: self.checksum, capacity: self.size }
+        Active { file: self.file.into(), header: self.header, checksum: self.checksum, capacity: self.size }
     }
 
     fn corrupt(&self, offset: u64, what: impl Into<String>) -> Error {

@@ -32,7 +32,7 @@ pub(super) struct Segment {
 
 /// The segment that is written to.
 pub(super) struct Active {
-    pub(super) file: Box<dyn DiskFile>,
+    pub(super) file: Arc<dyn DiskFile>,
     pub(super) header: SegmentHeader,
     /// The checksum that the first batch follows from.
     pub(super) checksum: u32,
@@ -141,7 +141,7 @@ impl Segments {
         let capacity = file.size()?;
         self.disk.rename(from, path)?;
         self.disk.sync_dir(&self.dir)?;
-        Ok(Active { file, header, checksum, capacity })
+        Ok(Active { file: file.into(), header, checksum, capacity })
     }
 
     fn create_stopgap(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>> {

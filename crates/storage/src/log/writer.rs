@@ -1,8 +1,8 @@
-//! The one thread that writes the log.
+//! Writing the log: one batch at a time, by whoever holds the [`Writer`].
 //!
 //! Group commit without a timer: while a batch is being written, appends gather into the next one; whatever is there
-//! when the disk is done goes out as one write and, if any record in it asked, one sync. A lone client waits for one
-//! wake-up and one system call.
+//! when the disk is done goes out as one write and, if any record in it asked, one sync. Batches that need a sync, and syncs
+//! that fall due, are the business of the log's own thread; the others are written by the threads that appended them.
 //!
 //! After a failed write or sync nothing is tried again: what is on disk is then unknown, and a second sync that succeeds
 //! would prove nothing about the first. The log is poisoned and says so.
@@ -23,11 +23,8 @@ use crate::{Error, Lsn, Result};
 /// A buffer that one huge record stretched is given back rather than kept.
 const KEPT_BUFFER_BYTES_MAX: usize = 1 << 20;
 
-/// How long a batch may wait for those who were in the one before: about a fifth of a sync.
-const GATHER_MAX: Duration = Duration::from_micros(30);
-
+/// The end of the log, and the right to write there.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
     active: Active,
     /// Where the next batch goes.
     offset: u64,
@@ -37,105 +34,123 @@ pub(super) struct Writer {
     run: u32,
     written: Lsn,
     synced: Lsn,
-    /// When the oldest batch that wants the timed sync was written.
-    unsynced_since: Option<Instant>,
-    /// How many records the batch before held.
-    company: u32,
     /// The buffer that is not being gathered into.
     idle_buffer: Vec<u8>,
 }
 
-/// What to do next.
+/// What the log's own thread has to do next.
 enum Work {
-    Write { batch: Gathered, sync: bool },
+    Write,
     Sync,
-    Stop,
+    Close,
+    /// Somebody found that the log has failed.
+    Over,
+}
+
+impl Shared {
+    /// The log's own thread: runs until the log is closed or poisoned.
+    pub(super) fn run(&self) {
+        loop {
+            let done = match self.next_work() {
+                Work::Write => self.writer.lock().write_gathered(self),
+                Work::Sync => self.sync_aside(),
+                Work::Close => match self.writer.lock().close(self) {
+                    Ok(()) => return self.stopped(),
+                    Err(error) => Err(error),
+                },
+                Work::Over => return,
+            };
+            if let Err(error) = done {
+                return self.poison(error);
+            }
+        }
+    }
+
+    fn next_work(&self) -> Work {
+        let mut pending = self.pending.lock();
+        loop {
+            if pending.stopped {
+                return Work::Over;
+            }
+            let deadline = pending.unsynced_since.map(|since| since + self.options.sync_interval);
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Work::Sync;
+            }
+            if pending.gathered.count > 0 {
+                return Work::Write;
+            }
+            if pending.sync_wanted > pending.synced {
+                return Work::Sync;
+            }
+            if pending.closing {
+                return Work::Close;
+            }
+            pending.thread_idle = true;
+            match deadline {
+                Some(deadline) => {
+                    self.work.wait_until(&mut pending, deadline);
+                }
+                None => self.work.wait(&mut pending),
+            }
+            pending.thread_idle = false;
+        }
+    }
+
+    /// Syncs what is written while others go on writing behind it.
+    fn sync_aside(&self) -> Result<()> {
+        let began = Instant::now();
+        let (file, upto) = {
+            let writer = self.writer.lock();
+            (Arc::clone(&writer.active.file), writer.written)
+        };
+        file.sync().map_err(|error| Error::io("syncing the log", error))?;
+        let mut writer = self.writer.lock();
+        writer.synced = writer.synced.max(upto);
+        let (written, synced) = (writer.written, writer.synced);
+        self.advance(written, synced, |pending| pending.unsynced_since = (written > synced).then_some(began));
+        Ok(())
+    }
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, end: End, last: Lsn) -> Self {
+    pub(super) fn new(end: End, last: Lsn) -> Self {
         Self {
-            shared,
             active: end.active,
             offset: end.offset,
             previous: end.previous,
             run: super::random() as u32,
             written: last,
             synced: last,
-            unsynced_since: None,
-            company: 0,
             idle_buffer: Vec::new(),
         }
     }
 
-    /// Runs until the log is closed or poisoned.
-    pub(super) fn run(mut self) {
-        let outcome = loop {
-            let done = match self.next_work() {
-                Work::Write { batch, sync } => self.write(batch, sync),
-                Work::Sync => self.sync(),
-                Work::Stop => break self.stop(),
-            };
-            if let Err(error) = done {
-                break Err(error);
+    /// Whether a batch fits in the segment; if not, writing it means syncing this one and beginning the next.
+    pub(super) fn has_room(&self, gathered: &Gathered) -> bool {
+        self.offset + gathered.bytes.len() as u64 <= self.active.capacity
+    }
+
+    /// Writes what is gathered, if somebody else has not done so meanwhile.
+    pub(super) fn write_gathered(&mut self, shared: &Shared) -> Result<()> {
+        let (batch, sync) = {
+            let mut pending = shared.pending.lock();
+            if pending.gathered.count == 0 || pending.stopped {
+                return Ok(());
             }
+            let empty = Gathered::new(mem::take(&mut self.idle_buffer), pending.last.next());
+            let batch = mem::replace(&mut pending.gathered, empty);
+            if pending.waiting > 0 {
+                shared.progress.notify_all();
+            }
+            let sync = batch.sync || pending.sync_wanted > pending.synced;
+            (batch, sync)
         };
-        match outcome {
-            Ok(()) => self.shared.stopped(),
-            Err(error) => self.shared.poison(error),
-        }
+        self.write(shared, batch, sync)
     }
 
-    fn next_work(&mut self) -> Work {
-        let shared = Arc::clone(&self.shared);
-        let mut pending = shared.pending.lock();
-        loop {
-            let sync = pending.sync_wanted > self.synced;
-            let deadline = self.unsynced_since.map(|since| since + shared.options.sync_interval);
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Work::Sync;
-            }
-            if pending.gathered.count > 0 {
-                self.gather(&mut pending);
-                let empty = Gathered::new(mem::take(&mut self.idle_buffer), pending.last.next());
-                let batch = mem::replace(&mut pending.gathered, empty);
-                if pending.waiting > 0 {
-                    shared.progress.notify_all();
-                }
-                return Work::Write { sync: sync || batch.sync, batch };
-            }
-            if sync {
-                return Work::Sync;
-            }
-            if pending.closing {
-                return Work::Stop;
-            }
-            pending.writer_idle = true;
-            match deadline {
-                Some(deadline) => {
-                    shared.work.wait_until(&mut pending, deadline);
-                }
-                None => shared.work.wait(&mut pending),
-            }
-            pending.writer_idle = false;
-        }
-    }
-
-    /// Clients just acknowledged tend to come back together. Writing for the first of them would make the others wait for
-    /// that write and then for their own, so let them catch up, for a moment that is short beside a sync.
-    fn gather(&self, pending: &mut MutexGuard<'_, Pending>) {
-        if self.company < 2 || !pending.gathered.sync || pending.closing {
-            return;
-        }
-        let deadline = Instant::now() + GATHER_MAX;
-        while pending.gathered.count < self.company && Instant::now() < deadline {
-            MutexGuard::unlocked(pending, std::thread::yield_now);
-        }
-    }
-
-    fn write(&mut self, mut batch: Gathered, sync: bool) -> Result<()> {
-        let last = batch.last();
-        self.make_room(batch.first, batch.bytes.len())?;
+    fn write(&mut self, shared: &Shared, mut batch: Gathered, sync: bool) -> Result<()> {
+        let (last, timed) = (batch.last(), batch.timed);
+        self.make_room(shared, &batch)?;
         let checksum = self.seal(&mut batch);
         // A synced write covers its own bytes only, so earlier ones not yet on disk need a sync of the file.
         let alone = self.synced == self.written;
@@ -149,16 +164,21 @@ impl Writer {
         self.offset += batch.bytes.len() as u64;
         self.previous = checksum;
         self.written = last;
-        self.company = batch.count;
         if sync {
-            self.now_synced();
-        } else if batch.timed {
-            self.unsynced_since.get_or_insert_with(Instant::now);
+            self.synced = last;
         }
         self.recycle(batch.bytes);
-        self.shared.advance(self.written, self.synced);
+        shared.advance(self.written, self.synced, |pending| {
+            if sync {
+                pending.unsynced_since = None;
+            } else if timed && pending.unsynced_since.is_none() {
+                pending.unsynced_since = Some(Instant::now());
+                // The thread sleeps with no end in sight.
+                shared.wake_thread(pending);
+            }
+        });
         if half_full(self.offset, self.active.capacity) {
-            self.shared.segments.prepare();
+            shared.segments.prepare();
         }
         Ok(())
     }
@@ -177,36 +197,30 @@ impl Writer {
     }
 
     /// Begins the next segment when the batch does not fit. A batch longer than a segment gets one to itself.
-    fn make_room(&mut self, first: Lsn, bytes: usize) -> Result<()> {
-        let fits = self.offset + bytes as u64 <= self.active.capacity;
-        if fits || self.offset == BATCHES_AT {
+    fn make_room(&mut self, shared: &Shared, batch: &Gathered) -> Result<()> {
+        if self.has_room(batch) || self.offset == BATCHES_AT {
             return Ok(());
         }
         // Recovery relies on it: everything before a segment is on disk before the segment exists.
-        self.sync()?;
-        self.active = self.shared.segments.begin(first, super::random())?;
+        self.sync(shared)?;
+        self.active = shared.segments.begin(batch.first, super::random())?;
         self.offset = BATCHES_AT;
         self.previous = self.active.checksum;
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<()> {
+    fn sync(&mut self, shared: &Shared) -> Result<()> {
         if self.synced < self.written {
             self.active.file.sync().map_err(|error| self.failed("syncing", error))?;
         }
-        self.now_synced();
-        self.shared.advance(self.written, self.synced);
+        self.synced = self.written;
+        shared.advance(self.written, self.synced, |pending| pending.unsynced_since = None);
         Ok(())
     }
 
-    fn now_synced(&mut self) {
-        self.synced = self.written;
-        self.unsynced_since = None;
-    }
-
     /// The last write of a log closed in order: an empty batch, so that the next opening need not look for a torn tail.
-    fn stop(&mut self) -> Result<()> {
-        self.sync()?;
+    fn close(&mut self, shared: &Shared) -> Result<()> {
+        self.sync(shared)?;
         let mut mark = Gathered::new(mem::take(&mut self.idle_buffer), self.written.next());
         self.seal(&mut mark);
         let outcome = self.active.file.write_durable_at(&mark.bytes, self.offset);
@@ -226,11 +240,12 @@ impl Writer {
 
 impl Shared {
     /// Publishes what was written, then tells everyone who waits.
-    fn advance(&self, written: Lsn, synced: Lsn) {
-        let advanced = self.durable.swap(written.0, Ordering::AcqRel) != written.0;
+    fn advance(&self, written: Lsn, synced: Lsn, also: impl FnOnce(&mut MutexGuard<'_, Pending>)) {
+        let advanced = self.durable.swap(written.0, Ordering::SeqCst) != written.0;
         {
             let mut pending = self.pending.lock();
             pending.synced = synced;
+            also(&mut pending);
             if pending.waiting > 0 {
                 self.progress.notify_all();
             }
@@ -240,13 +255,15 @@ impl Shared {
         }
     }
 
-    fn poison(&self, error: Error) {
+    pub(super) fn poison(&self, error: Error) {
         tracing::error!(%error, "the log failed and refuses writes from here on");
         {
             let mut pending = self.pending.lock();
             pending.poison = Some(Error::Poisoned { cause: Arc::new(error) });
             pending.stopped = true;
+            self.failed.store(true, Ordering::SeqCst);
             self.progress.notify_all();
+            self.work.notify_one();
         }
         self.call_listeners();
     }

@@ -101,6 +101,32 @@ fn timed_sync_happens_once_and_then_no_timer_runs() {
 }
 
 #[test]
+fn lazy_records_are_written_by_the_thread_that_says_so_and_as_one_batch() {
+    let disk = FaultyDisk::default();
+    let (log, _) = open(&disk, Lsn(0)).unwrap();
+    let before = disk.operations();
+    for index in 1..=10 {
+        log.append(KINDS[1 + index as usize % 2], &record(index, 30)).unwrap();
+    }
+    assert_eq!((log.durable(), disk.operations()), (Lsn(0), before));
+    log.write_out();
+    assert_eq!((log.durable(), disk.operations()), (Lsn(10), before + 1));
+}
+
+#[test]
+fn failed_write_by_an_appending_thread_poisons_the_log() {
+    let disk = FaultyDisk::default();
+    let (log, _) = open(&disk, Lsn(0)).unwrap();
+    disk.fail_at(disk.operations() + 1, Fault::Refused);
+    let lsn = log.append(Durability::None, b"lost").unwrap();
+    log.write_out();
+    assert!(log.has_failed());
+    assert!(log.wait_durable(lsn).is_err());
+    assert!(matches!(log.append(Durability::None, b"more"), Err(Error::Poisoned { .. })));
+    assert!(log.close().is_err());
+}
+
+#[test]
 fn many_appenders_share_writes_and_lose_nothing() {
     let disk = FaultyDisk::default();
     let (log, _) = open(&disk, Lsn(0)).unwrap();
