@@ -173,6 +173,8 @@ struct Parked {
     command: &'static Command,
     args: Vec<Blob>,
     keys: Vec<Blob>,
+    /// Whether it is to be run again when a key went, too.
+    even_if_gone: bool,
     on_timeout: Reply,
     client: Client,
 }
@@ -472,9 +474,10 @@ impl Database {
         let mut moment = moment;
         while let Some(key) = written.pop_front() {
             for ticket in state.hub.waiters(&key) {
+                // The one before may have taken the last.
                 let gone = state.space.find(hash(&key), &key).is_none_or(|entry| entry.value.is_none());
-                if gone {
-                    break;
+                if gone && !state.parked.get(&ticket).is_some_and(|parked| parked.even_if_gone) {
+                    continue;
                 }
                 // Each served command draws its own numbers.
                 moment.seed = moment.seed.wrapping_add(1);
@@ -772,8 +775,9 @@ impl State {
         self.hub.wait(ticket, &block.keys);
         let parked = Parked {
             command,
-            args: args.iter().map(|arg| Blob::from(*arg)).collect(),
+            args: block.again.unwrap_or_else(|| args.iter().map(|arg| Blob::from(*arg)).collect()),
             keys: block.keys,
+            even_if_gone: block.even_if_gone,
             on_timeout: block.on_timeout,
             client: client.clone(),
         };

@@ -124,7 +124,7 @@ impl Session {
         if self.account.is_none() && !command.is_no_auth() {
             return Err(CommandError::NoAuth);
         }
-        if self.client.door == Door::Rest && (command.is_no_rest() || command.may_block()) {
+        if self.client.door == Door::Rest && (command.is_no_rest() || command.must_block()) {
             return Err(CommandError::NotOverRest(name()));
         }
         if !command.permits(self.client.grant) {

@@ -48,6 +48,11 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// How many bytes have not been read.
+    pub const fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// One byte.
     pub fn byte(&mut self) -> Result<u8, Corrupt> {
         let (&first, rest) = self.rest.split_first().ok_or(Corrupt("a byte"))?;

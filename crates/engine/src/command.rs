@@ -61,6 +61,7 @@ pub enum Group {
     List,
     Set,
     SortedSet,
+    Stream,
     Generic,
     PubSub,
     Transactions,
@@ -78,6 +79,7 @@ impl Group {
             Self::List => "list",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Stream => "stream",
             Self::Generic => "generic",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
@@ -95,6 +97,7 @@ impl Group {
             Self::List => "list",
             Self::Set => "set",
             Self::SortedSet => "sortedset",
+            Self::Stream => "stream",
             Self::Generic => "keyspace",
             Self::PubSub => "pubsub",
             Self::Transactions => "transaction",
@@ -116,6 +119,15 @@ pub struct Keys {
     pub step: u8,
     /// Position of a count that further keys follow; 0 if there is none.
     pub count_at: u8,
+    /// Position from which the word `STREAMS` is looked for, whose other half of arguments are keys; 0 if there is none.
+    pub streams_from: u8,
+}
+
+impl Keys {
+    /// Whether there are any.
+    pub const fn are_named(self) -> bool {
+        self.first > 0 || self.count_at > 0 || self.streams_from > 0
+    }
 }
 
 /// Properties a row may have; each has a builder of the same name.
@@ -135,6 +147,7 @@ mod flag {
     pub(super) const FOR_ALL: u16 = 1 << 12;
     pub(super) const SCRIPT: u16 = 1 << 13;
     pub(super) const WHILE_BUSY: u16 = 1 << 14;
+    pub(super) const IF_ASKED: u16 = 1 << 15;
 }
 
 /// A row; see the module's text.
@@ -184,7 +197,7 @@ const fn row(name: &'static str, arity: i8, run: Run) -> Command {
         arity,
         run,
         effect: Effect::None,
-        keys: Keys { first: 0, last: 0, step: 0, count_at: 0 },
+        keys: Keys { first: 0, last: 0, step: 0, count_at: 0, streams_from: 0 },
         group: Group::Server,
         since: "",
         summary: "",
@@ -242,6 +255,8 @@ flags! {
     script, is_script = SCRIPT;
     /// Answers even while a script holds the database.
     while_busy, is_while_busy = WHILE_BUSY;
+    /// Waits for a key only if its options say so.
+    if_asked, blocks_if_asked = IF_ASKED;
 }
 
 impl Command {
@@ -281,6 +296,13 @@ impl Command {
         self
     }
 
+    /// The first half of what follows the word `STREAMS`, looked for from `position` on, are keys.
+    #[must_use]
+    pub const fn streams_from(mut self, position: u8) -> Self {
+        self.keys.streams_from = position;
+        self
+    }
+
     /// Its group.
     #[must_use]
     pub const fn group(mut self, group: Group) -> Self {
@@ -302,6 +324,11 @@ impl Command {
             Run::Handler(handler) => handler,
             Run::Session(_) | Run::Container => elsewhere,
         }
+    }
+
+    /// Whether it may wait without being asked to.
+    pub const fn must_block(&self) -> bool {
+        self.may_block() && !self.blocks_if_asked()
     }
 
     /// Whether `count` arguments, name included, are right.
@@ -328,6 +355,11 @@ impl Command {
                 as usize
         };
         let counted = args.iter().skip(at + 1).take(counted);
+        let streams = match usize::from(self.keys.streams_from) {
+            0 => &[],
+            from => after_streams(args.get(from..).unwrap_or_default()),
+        };
+        let counted = counted.chain(streams);
         args[fixed.start.min(args.len())..fixed.end.min(args.len())].iter().step_by(step).chain(counted).copied()
     }
 
@@ -402,7 +434,7 @@ impl Command {
             (self.is_no_multi(), "no_multi"),
             (self.is_fast(), "fast"),
             (self.is_while_busy(), "allow_busy"),
-            (self.keys.count_at != 0, "movablekeys"),
+            (self.keys.count_at != 0 || self.keys.streams_from != 0, "movablekeys"),
         ]
         .into_iter()
         .filter_map(|(yes, name)| yes.then_some(name))
@@ -422,6 +454,13 @@ impl Command {
             None => name,
         })
     }
+}
+
+/// The keys of `… STREAMS key … id …`.
+fn after_streams(args: Args<'_>) -> Args<'_> {
+    let at = args.iter().position(|word| word.eq_ignore_ascii_case(b"STREAMS"));
+    let rest = at.map_or(&[][..], |at| &args[at + 1..]);
+    &rest[..rest.len() / 2]
 }
 
 fn elsewhere(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {

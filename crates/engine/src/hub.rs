@@ -27,6 +27,8 @@ pub struct Limits {
     pub scripts_max: usize,
     /// Most bytes a transaction may queue.
     pub transaction_bytes_max: usize,
+    /// Most entries of a stream that may be pending with one consumer.
+    pub pending_max: usize,
 }
 
 impl Default for Limits {
@@ -38,6 +40,7 @@ impl Default for Limits {
             script_bytes_max: 64 << 20,
             scripts_max: 10_000,
             transaction_bytes_max: 256 << 20,
+            pending_max: 100_000,
         }
     }
 }
@@ -292,6 +295,11 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Keys somebody waits for.
+    pub fn awaited_keys(&self) -> impl Iterator<Item = Blob> {
+        self.waiting.keys().cloned()
     }
 
     /// Who waits for a key, the oldest first.

@@ -8,7 +8,7 @@ use dormouse_proto::{Args, CommandError};
 use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
-use crate::types::{connection, dump, generic, hash, list, pubsub, scripting, server, set, string, transaction, zset};
+use crate::types::{connection, dump, generic, hash, list, pubsub, scripting, server, set, stream, string, transaction, zset};
 
 /// Rows by type, in reading order.
 const ROWS: &[&[Command]] = &[
@@ -17,6 +17,7 @@ const ROWS: &[&[Command]] = &[
     list::ROWS,
     set::ROWS,
     zset::ROWS,
+    stream::ROWS,
     generic::ROWS,
     dump::ROWS,
     pubsub::ROWS,
@@ -134,8 +135,7 @@ mod tests {
     fn every_write_names_its_keys() {
         for row in rows().filter(|row| row.effect == Effect::Writes) {
             let everything = row.does_sweep() || row.is_script();
-            let named = row.keys.first > 0 || row.keys.count_at > 0;
-            assert!(named || everything, "{} writes keys it does not name", row.name);
+            assert!(row.keys.are_named() || everything, "{} writes keys it does not name", row.name);
         }
     }
 

@@ -61,6 +61,18 @@ pub struct Block {
     pub timeout_ms: Option<u64>,
     /// The reply when the time is up.
     pub on_timeout: Reply,
+    /// The command to run again, if not as it came: what it meant by "now" is fixed then.
+    pub again: Option<Vec<Blob>>,
+    /// Whether it wants to know that a key went, too.
+    pub even_if_gone: bool,
+}
+
+impl Block {
+    /// Waits for keys to have something to take.
+    pub fn on(keys: Args<'_>, timeout_ms: Option<u64>, on_timeout: Reply) -> Self {
+        let keys = keys.iter().map(|key| Blob::from(*key)).collect();
+        Self { keys, timeout_ms, on_timeout, again: None, even_if_gone: false }
+    }
 }
 
 impl From<CommandError> for Stop {
@@ -304,6 +316,11 @@ impl<'a> Txn<'a> {
     /// The command about to run was parked and is tried again; see [`Self::get_awaited`].
     pub const fn resume(&mut self) {
         self.resumed = true;
+    }
+
+    /// Whether the command at work was parked before.
+    pub const fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     // --- what a handler may know -------------------------------------------------------------------------------
@@ -603,6 +620,7 @@ impl<'a> Txn<'a> {
             let alive = self.space.iter().filter(|(_, entry)| entry.alive_at(now_ms).is_some());
             touched.extend(alive.map(|(key, _)| key.clone()));
             touched.extend(self.hub.watched_keys());
+            touched.extend(self.hub.awaited_keys());
         }
         let old = self.space.flush(self.seq);
         self.journal.undo(|| Undo::Flush(Box::new(old)));

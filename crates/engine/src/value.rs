@@ -8,7 +8,7 @@
 use dormouse_proto::Blob;
 
 use crate::codec::{Corrupt, Reader};
-use crate::types::{hash::Hash, list::List, set::Set, zset::ZSet};
+use crate::types::{hash::Hash, list::List, set::Set, stream::Stream, zset::ZSet};
 
 /// What every data type can do.
 pub trait Kind: Tagged + Default + Clone {
@@ -181,4 +181,6 @@ kinds! {
     Set(Box<Set>, Set) = 3, "set";
     /// Members ordered by score.
     ZSet(Box<ZSet>, ZSet) = 4, "zset";
+    /// A log of entries.
+    Stream(Box<Stream>, Stream) = 5, "stream";
 }

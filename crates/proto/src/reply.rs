@@ -30,6 +30,8 @@ pub enum Reply {
     Map(Vec<(Reply, Reply)>),
     /// Ordered pairs such as members with scores: flat in RESP2 and JSON, an array of pairs in RESP3.
     Pairs(Vec<(Reply, Reply)>),
+    /// Values under keys, in order: an array of pairs in RESP2 and JSON, a map in RESP3 (`XREAD`).
+    Keyed(Vec<(Reply, Reply)>),
     /// Text meant for people (`INFO`): verbatim in RESP3, a bulk string elsewhere.
     Verbatim(Blob),
     /// An out-of-band message, such as one from a subscription.

@@ -197,7 +197,7 @@ pub(crate) fn texts(reply: &Reply) -> Vec<String> {
         Reply::Integer(number) => vec![number.to_string()],
         Reply::Double(number) => vec![number.to_string()],
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => items.iter().flat_map(texts).collect(),
-        Reply::Map(pairs) | Reply::Pairs(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Keyed(pairs) => {
             pairs.iter().flat_map(|(left, right)| [texts(left), texts(right)].concat()).collect()
         }
         other => vec![format!("{other:?}")],

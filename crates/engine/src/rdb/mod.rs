@@ -11,9 +11,11 @@
 //! within a budget, and one that is not exactly right is refused: nothing of it is ever stored.
 
 mod checksum;
+pub(crate) mod listpack;
 mod lzf;
 mod packed;
 mod read;
+mod stream;
 mod write;
 
 #[cfg(test)]
@@ -31,7 +33,7 @@ const VERSION_MAX: u16 = 12;
 /// Bytes of version and checksum.
 const FOOTER_BYTES: usize = 10;
 
-/// First byte of a payload: how the value is encoded. What is missing between these numbers belongs to modules, streams and
+/// First byte of a payload: how the value is encoded. What is missing between these numbers belongs to modules and
 /// fields with deadlines.
 mod encoding {
     pub(super) const STRING: u8 = 0;
@@ -46,10 +48,13 @@ mod encoding {
     pub(super) const ZSET_ZIPLIST: u8 = 12;
     pub(super) const HASH_ZIPLIST: u8 = 13;
     pub(super) const LIST_QUICKLIST: u8 = 14;
+    pub(super) const STREAM: u8 = 15;
     pub(super) const HASH_LISTPACK: u8 = 16;
     pub(super) const ZSET_LISTPACK: u8 = 17;
     pub(super) const LIST_QUICKLIST_2: u8 = 18;
+    pub(super) const STREAM_2: u8 = 19;
     pub(super) const SET_LISTPACK: u8 = 20;
+    pub(super) const STREAM_3: u8 = 21;
 }
 
 /// What a string's length says when it is no length but announces another form of string.

@@ -18,6 +18,7 @@
 use std::borrow::Cow;
 
 use super::RestoreError;
+use super::listpack::groups;
 use super::read::Cursor;
 
 type Result<T> = std::result::Result<T, RestoreError>;
@@ -114,14 +115,7 @@ impl<'a> Listpack<'a> {
 
     /// The length of an entry, to be read from its end: the last byte holds the lowest bits.
     fn check_back_length(&mut self, length: usize) -> Result<()> {
-        // Redis moves on to the next size one early, save for the first.
-        let groups = match length {
-            0..=127 => 1,
-            128..16_383 => 2,
-            16_383..2_097_151 => 3,
-            2_097_151..268_435_455 => 4,
-            _ => 5,
-        };
+        let groups = groups(length);
         for group in (0..groups).rev() {
             let more = if group + 1 < groups { 0x80 } else { 0 };
             ensure(self.cursor.byte()? == (length >> (7 * group)) as u8 & 0x7f | more)?;

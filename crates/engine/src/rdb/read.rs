@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use dormouse_proto::{Blob, parse_double};
 
 use super::packed::{Intset, Listpack, Part, Walk, Ziplist, Zipmap};
-use super::{RestoreError, encoding, form, lzf, unseal};
+use super::{RestoreError, encoding, form, lzf, stream, unseal};
 use crate::args::integer_text;
 use crate::keyspace::heap_bytes;
 use crate::types::collection::Change;
@@ -55,6 +55,9 @@ fn value(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {
         encoding::SET_LISTPACK => set(&mut Listpack::new(&cursor.string()?)?, budget),
         encoding::HASH_ZIPMAP => hash(&mut Zipmap::new(&cursor.string()?)?, budget),
         encoding::HASH_ZIPLIST => hash(&mut Ziplist::new(&cursor.string()?)?, budget),
+        encoding::STREAM => stream::read(cursor, budget, stream::Version::First),
+        encoding::STREAM_2 => stream::read(cursor, budget, stream::Version::Second),
+        encoding::STREAM_3 => stream::read(cursor, budget, stream::Version::Third),
         encoding::HASH_LISTPACK => hash(&mut Listpack::new(&cursor.string()?)?, budget),
         encoding::ZSET_ZIPLIST => zset(&mut Ziplist::new(&cursor.string()?)?, budget),
         encoding::ZSET_LISTPACK => zset(&mut Listpack::new(&cursor.string()?)?, budget),
@@ -141,11 +144,12 @@ fn zset<'a>(walk: &mut impl Walk<'a>, budget: &mut Budget) -> Result<Value> {
 }
 
 /// Memory that may still be reserved.
-struct Budget(usize);
+#[derive(Debug)]
+pub(super) struct Budget(usize);
 
 impl Budget {
     /// A part as a string of its own.
-    fn blob(&mut self, part: Part<'_>) -> Result<Blob> {
+    pub(super) fn blob(&mut self, part: Part<'_>) -> Result<Blob> {
         let blob = match part {
             Part::Integer(value) => integer_text(value),
             Part::Bytes(bytes) => {
@@ -163,7 +167,7 @@ impl Budget {
         Ok(blob)
     }
 
-    fn spend(&mut self, bytes: usize) -> Result<()> {
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<()> {
         self.0 = self.0.checked_sub(bytes).ok_or(RestoreError::TooLarge)?;
         Ok(())
     }
@@ -279,7 +283,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    fn length(&mut self) -> Result<u64> {
+    pub(super) fn length(&mut self) -> Result<u64> {
         self.length_or_form()?.map_err(|_| RestoreError::Format)
     }
 
@@ -287,7 +291,7 @@ impl<'a> Cursor<'a> {
         usize::try_from(self.length()?).map_err(|_| RestoreError::Format)
     }
 
-    fn string(&mut self) -> Result<Cow<'a, [u8]>> {
+    pub(super) fn string(&mut self) -> Result<Cow<'a, [u8]>> {
         let integer = match self.length_or_form()? {
             Ok(length) => {
                 let length = usize::try_from(length).map_err(|_| RestoreError::Format)?;

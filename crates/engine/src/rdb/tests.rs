@@ -71,6 +71,7 @@ pub(super) fn content(mut run: impl FnMut(&[&[u8]]) -> Reply, key: &str) -> Vec<
         b"set" => run(&[b"SMEMBERS", key]),
         b"hash" => run(&[b"HGETALL", key]),
         b"zset" => run(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
+        b"stream" => Reply::Array(stream_content(&mut run, key)),
         kind => panic!("a {}", kind.escape_ascii()),
     };
     let mut shown: Vec<_> = match reply {
@@ -82,6 +83,34 @@ pub(super) fn content(mut run: impl FnMut(&[&[u8]]) -> Reply, key: &str) -> Vec<
     };
     if matches!(kind.as_slice(), b"set" | b"hash") {
         shown.sort();
+    }
+    shown
+}
+
+/// All that a stream shows, but for the time at which it is looked at.
+fn stream_content(mut run: impl FnMut(&[&[u8]]) -> Reply, key: &[u8]) -> Vec<Reply> {
+    let mut shown = vec![run(&[b"XRANGE", key, b"-", b"+"])];
+    let flat = |reply: &Reply| match reply {
+        Reply::Map(pairs) => pairs.iter().flat_map(|(name, value)| [name.clone(), value.clone()]).collect(),
+        Reply::Array(items) => items.clone(),
+        other => panic!("{other:?}"),
+    };
+    for name in ["length", "last-generated-id", "max-deleted-entry-id", "entries-added", "recorded-first-entry-id"] {
+        let info = flat(&run(&[b"XINFO", b"STREAM", key]));
+        let at = info.iter().position(|item| *item == Reply::bulk(name)).unwrap();
+        shown.push(info[at + 1].clone());
+    }
+    let Reply::Array(groups) = run(&[b"XINFO", b"GROUPS", key]) else { panic!() };
+    for group in &groups {
+        let group = flat(group);
+        let Reply::Bulk(name) = &group[1] else { panic!() };
+        shown.extend([run(&[b"XPENDING", key, name])]);
+        let Reply::Array(rows) = run(&[b"XPENDING", key, name, b"-", b"+", b"1000"]) else { panic!() };
+        for row in rows {
+            let row = flat(&row);
+            shown.extend([row[0].clone(), row[1].clone(), row[3].clone()]);
+        }
+        shown.extend(group);
     }
     shown
 }
@@ -111,7 +140,7 @@ fn payloads_of_every_redis_restore_to_what_was_dumped() {
         let ours = dumped(&mut bench, "copy");
         check_restores(&mut bench, &ours, fixture.name);
     }
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14, 16, 17, 18, 20]);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]);
 }
 
 #[test]
@@ -154,7 +183,11 @@ fn a_payload_with_another_byte_is_refused_or_is_another_value() {
             damaged[at] ^= 1 + random.below(255) as u8;
             if let Ok(value) = restore(&seal(damaged), BYTES_MAX) {
                 let again = restore(&dump(&value), BYTES_MAX).unwrap();
-                assert_eq!(again.canonical(), value.canonical(), "{} changed at {at}", fixture.name);
+                // Of a stream less is written than is read: what was removed, and when a consumer was active.
+                match value.kind() {
+                    crate::Type::Stream => assert_eq!(dump(&again), dump(&value), "{} changed at {at}", fixture.name),
+                    _ => assert_eq!(again.canonical(), value.canonical(), "{} changed at {at}", fixture.name),
+                }
             }
         }
     }
@@ -181,7 +214,7 @@ fn what_is_no_value_is_refused() {
     let cases: &[(&str, &[u8])] = &[
         ("nothing", b""),
         ("a module", b"\x07\x00"),
-        ("a stream", b"\x0f\x00"),
+        ("half a stream", b"\x0f\x00"),
         ("a hash with deadlines", b"\x19\x00"),
         ("no encoding at all", b"\x63"),
         ("a string with an unknown form of length", b"\0\x82\0\0\0\x01a"),

@@ -1,8 +1,8 @@
-//! A value as a payload, in the plainest encoding of its type: a count and that many strings.
+//! A value as a payload, in the plainest encoding of its type: a count and that many strings. Streams have their own file.
 
 use dormouse_proto::{Blob, parse_integer};
 
-use super::{encoding, form, seal};
+use super::{encoding, form, seal, stream};
 use crate::args::integer_text;
 use crate::value::Value;
 
@@ -32,6 +32,7 @@ pub fn dump(value: &Value) -> Vec<u8> {
                 out.extend_from_slice(&score.to_le_bytes());
             }
         }
+        Value::Stream(stream) => stream::write(stream, &mut out),
     }
     seal(out)
 }
@@ -43,7 +44,7 @@ fn put_all<'a>(out: &mut Vec<u8>, encoding: u8, count: usize, strings: impl Iter
 }
 
 /// A length: its first two bits say how many bytes it takes.
-fn put_length(out: &mut Vec<u8>, length: usize) {
+pub(super) fn put_length(out: &mut Vec<u8>, length: usize) {
     match length {
         0..0x40 => out.push(length as u8),
         0x40..0x4000 => out.extend_from_slice(&(length as u16 | 0x4000).to_be_bytes()),
@@ -59,7 +60,7 @@ fn put_length(out: &mut Vec<u8>, length: usize) {
 }
 
 /// A string: a small integer in its own form, as Redis writes it, anything else as it is.
-fn put_string(out: &mut Vec<u8>, string: &[u8]) {
+pub(super) fn put_string(out: &mut Vec<u8>, string: &[u8]) {
     if let Some(value) = small_integer(string) {
         return put_integer(out, value);
     }

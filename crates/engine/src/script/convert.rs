@@ -46,17 +46,15 @@ pub(super) fn value(lua: &Lua, reply: Reply, resp: u8) -> mlua::Result<Value> {
         Reply::Array(elements) | Reply::Set(elements) | Reply::Push(elements) | Reply::Many(elements) => {
             array(lua, elements, resp)
         }
-        Reply::Map(pairs) if resp == 3 => {
+        Reply::Map(pairs) | Reply::Keyed(pairs) if resp == 3 => {
             let map = lua.create_table_with_capacity(0, pairs.len())?;
             for (key, item) in pairs {
                 insert(&map, value(lua, key, resp)?, value(lua, item, resp)?)?;
             }
             wrapped(lua, "map", Value::Table(map))
         }
-        Reply::Pairs(pairs) if resp == 3 => {
-            let pairs = pairs.into_iter().map(|(first, second)| Reply::Array(vec![first, second]));
-            array(lua, pairs, resp)
-        }
+        Reply::Pairs(pairs) if resp == 3 => array_of_pairs(lua, pairs, resp),
+        Reply::Keyed(pairs) => array_of_pairs(lua, pairs, resp),
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
             array(lua, pairs.into_iter().flat_map(|(first, second)| [first, second]), resp)
         }
@@ -68,6 +66,10 @@ pub(super) fn value(lua: &Lua, reply: Reply, resp: u8) -> mlua::Result<Value> {
         }
         Reply::Bulk(bytes) | Reply::Verbatim(bytes) => text(&bytes),
     }
+}
+
+fn array_of_pairs(lua: &Lua, pairs: Vec<(Reply, Reply)>, resp: u8) -> mlua::Result<Value> {
+    array(lua, pairs.into_iter().map(|(first, second)| Reply::Array(vec![first, second])), resp)
 }
 
 /// What counts as small enough not to be counted, in bytes and in elements.
@@ -85,7 +87,7 @@ pub(super) fn is_small(reply: &Reply) -> bool {
             };
             elements.len() <= SMALL_ELEMENTS && elements.iter().all(flat)
         }
-        Reply::Map(_) | Reply::Pairs(_) | Reply::Push(_) | Reply::Many(_) => false,
+        Reply::Map(_) | Reply::Pairs(_) | Reply::Keyed(_) | Reply::Push(_) | Reply::Many(_) => false,
         _ => true,
     }
 }

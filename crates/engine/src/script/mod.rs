@@ -55,7 +55,7 @@ impl Scope {
         }
         let declared = self.keys.as_ref()?;
         // What reads or writes without naming keys is about all of them.
-        let keyless = command.effect != Effect::None && command.keys.first == 0 && command.keys.count_at == 0;
+        let keyless = command.effect != Effect::None && !command.keys.are_named();
         if command.does_sweep() || keyless {
             return Some(CommandError::from(format!(
                 "ERR '{}' is not allowed in Lua scripts when 'allow-key-locking' flag is set.",

@@ -690,8 +690,7 @@ fn wait(txn: &Txn<'_>, keys: Args<'_>, timeout_ms: Option<u64>, at_once: Reply) 
     if !txn.may_block() {
         return Ok(at_once);
     }
-    let keys = keys.iter().map(|key| Blob::from(*key)).collect();
-    Err(Stop::Block(Block { keys, timeout_ms, on_timeout: Reply::NullArray }))
+    Err(Stop::Block(Block::on(keys, timeout_ms, Reply::NullArray)))
 }
 
 fn blmpop(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
@@ -793,8 +792,8 @@ mod tests {
             ("BRPOPLPUSH a b 1e3", vec!["a"], Some(1_000_000)),
         ] {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            let keys = keys.into_iter().map(|key| Blob::from(key.as_bytes())).collect();
-            let block = Block { keys, timeout_ms, on_timeout: Reply::NullArray };
+            let keys: Vec<&[u8]> = keys.into_iter().map(str::as_bytes).collect();
+            let block = Block::on(&keys, timeout_ms, Reply::NullArray);
             assert_eq!(bench.attempt(&args), Err(Stop::Block(block)), "{line}");
         }
         bench.run("RPUSH b x y z");

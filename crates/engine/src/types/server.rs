@@ -258,15 +258,24 @@ impl Named {
             let counted = vec![("keynumidx", integer(0)), ("firstkey", integer(1)), ("keystep", integer(1))];
             specs.push(self.key_spec(keys.count_at.into(), "keynum", counted));
         }
+        if keys.streams_from > 0 {
+            let range = vec![("lastkey", integer(-1)), ("keystep", integer(1)), ("limit", integer(2))];
+            let word = vec![("keyword", Reply::bulk("STREAMS")), ("startfrom", integer(keys.streams_from.into()))];
+            specs.push(self.key_spec_from(("keyword", word), "range", range));
+        }
         specs
     }
 
     fn key_spec(self, index: i64, kind: &str, spec: Vec<(&str, Reply)>) -> Reply {
+        self.key_spec_from(("index", vec![("index", Reply::Integer(index))]), kind, spec)
+    }
+
+    fn key_spec_from(self, begin: (&str, Vec<(&str, Reply)>), kind: &str, spec: Vec<(&str, Reply)>) -> Reply {
         let flag = if self.row.effect == Effect::Writes { "RW" } else { "RO" };
         let typed = |kind: &str, spec| map(vec![("type", Reply::bulk(kind)), ("spec", map(spec))]);
         map(vec![
             ("flags", Reply::Set(vec![Reply::Status(Blob::from(flag.as_bytes()))])),
-            ("begin_search", typed("index", vec![("index", Reply::Integer(index))])),
+            ("begin_search", typed(begin.0, begin.1)),
             ("find_keys", typed(kind, spec)),
         ])
     }
@@ -344,9 +353,8 @@ fn command_getkeys(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     };
     let keys: Vec<Blob> = row.keys_of(inner).map(Blob::from).collect();
     if keys.is_empty() && !row.is_script() {
-        let named = row.keys.first > 0 || row.keys.count_at > 0;
         let error =
-            if named { "ERR Invalid arguments specified for command" } else { "ERR The command has no key arguments" };
+            if row.keys.are_named() { "ERR Invalid arguments specified for command" } else { "ERR The command has no key arguments" };
         return Err(CommandError::text(error).into());
     }
     Ok(Reply::bulks(keys))

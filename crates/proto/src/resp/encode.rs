@@ -39,7 +39,9 @@ pub fn encode(reply: &Reply, version: Version, out: &mut Vec<u8>) {
         Reply::Set(items) => sequence(if resp3 { b'~' } else { b'*' }, items, version, out),
         Reply::Push(items) => sequence(if resp3 { b'>' } else { b'*' }, items, version, out),
         Reply::Map(pairs) => map(pairs, version, out),
-        Reply::Pairs(pairs) => scored(pairs, version, out),
+        Reply::Pairs(pairs) if !resp3 => map(pairs, version, out),
+        Reply::Keyed(pairs) if resp3 => map(pairs, version, out),
+        Reply::Pairs(pairs) | Reply::Keyed(pairs) => array_of_pairs(pairs, version, out),
         Reply::Verbatim(text) if resp3 => verbatim(text, out),
         Reply::Verbatim(text) => bulk(text, out),
         Reply::Many(replies) => all(replies, version, out),
@@ -144,15 +146,12 @@ fn map(pairs: &[(Reply, Reply)], version: Version, out: &mut Vec<u8>) {
     }
 }
 
-fn scored(pairs: &[(Reply, Reply)], version: Version, out: &mut Vec<u8>) {
-    if version == Version::Resp2 {
-        return map(pairs, version, out);
-    }
+fn array_of_pairs(pairs: &[(Reply, Reply)], version: Version, out: &mut Vec<u8>) {
     header(b'*', pairs.len(), out);
-    for (member, score) in pairs {
+    for (first, second) in pairs {
         header(b'*', 2, out);
-        encode(member, version, out);
-        encode(score, version, out);
+        encode(first, version, out);
+        encode(second, version, out);
     }
 }
 
@@ -191,6 +190,7 @@ mod tests {
             (Reply::Set(vec![one()]), "*1\r\n:1\r\n", "~1\r\n:1\r\n"),
             (Reply::Push(vec![one()]), "*1\r\n:1\r\n", ">1\r\n:1\r\n"),
             (Reply::Map(pair()), "*2\r\n$1\r\nm\r\n$3\r\n0.1\r\n", "%1\r\n$1\r\nm\r\n,0.1\r\n"),
+            (Reply::Keyed(pair()), "*1\r\n*2\r\n$1\r\nm\r\n$3\r\n0.1\r\n", "%1\r\n$1\r\nm\r\n,0.1\r\n"),
             (Reply::Pairs(pair()), "*2\r\n$1\r\nm\r\n$3\r\n0.1\r\n", "*1\r\n*2\r\n$1\r\nm\r\n,0.1\r\n"),
             (Reply::Verbatim(Blob::from(b"hi")), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
             (Reply::Many(vec![one(), Reply::OK]), ":1\r\n+OK\r\n", ":1\r\n+OK\r\n"),

@@ -97,8 +97,25 @@ fn value<'a>(reply: &'a Reply, encoding: Encoding, out: &mut Vec<u8>) -> Result<
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
             return array(pairs.iter().flat_map(|(key, value)| [key, value]), encoding, out);
         }
+        Reply::Keyed(pairs) => return array_of_pairs(pairs, encoding, out),
         Reply::Error(error) => return Err(error),
     }
+    Ok(())
+}
+
+fn array_of_pairs<'a>(
+    pairs: &'a [(Reply, Reply)],
+    encoding: Encoding,
+    out: &mut Vec<u8>,
+) -> Result<(), &'a CommandError> {
+    out.push(b'[');
+    for (index, (first, second)) in pairs.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        array([first, second].into_iter(), encoding, out)?;
+    }
+    out.push(b']');
     Ok(())
 }
 
@@ -255,6 +272,7 @@ mod tests {
                 r#"["Zg==",1,"Zw==",null]"#,
             ),
             (Reply::Pairs(vec![(Reply::bulk("m"), Reply::Double(0.1))]), r#"["m","0.1"]"#, r#"["bQ==","MC4x"]"#),
+            (Reply::Keyed(vec![(Reply::bulk("m"), Reply::Integer(1))]), r#"[["m",1]]"#, r#"[["bQ==",1]]"#),
         ];
         for (reply, text, base64) in cases {
             let result = |value: &str| format!(r#"{{"result":{value}}}"#);

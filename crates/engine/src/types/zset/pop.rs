@@ -3,7 +3,7 @@
 //! A blocking command that finds nothing hands back what it waits for, and is run again from the start when one of its keys
 //! has been written. Where nobody may wait (a transaction, a script) it answers as if its time were up.
 
-use dormouse_proto::{Args, Blob, CommandError, Reply};
+use dormouse_proto::{Args, CommandError, Reply};
 
 use super::order::Scored;
 use super::{ZSet, remove, reply};
@@ -81,8 +81,7 @@ fn wait(txn: &Txn<'_>, keys: Args<'_>, timeout_ms: Option<u64>) -> Outcome {
     if !txn.may_block() {
         return Ok(Reply::NullArray);
     }
-    let keys = keys.iter().map(|key| Blob::from(*key)).collect();
-    Err(Stop::Block(Block { keys, timeout_ms, on_timeout: Reply::NullArray }))
+    Err(Stop::Block(Block::on(keys, timeout_ms, Reply::NullArray)))
 }
 
 pub(super) fn bzpopmin(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
@@ -169,8 +168,7 @@ mod tests {
         for (line, timeout_ms) in
             [("BZPOPMIN a b 0", None), ("BZPOPMAX a b 0.1", Some(100)), ("BZMPOP 0.0001 2 a b MIN", Some(1))]
         {
-            let keys = [b"a", b"b"].map(|key| Blob::from(key.as_slice())).into();
-            let block = Block { keys, timeout_ms, on_timeout: Reply::NullArray };
+            let block = Block::on(&[b"a", b"b"], timeout_ms, Reply::NullArray);
             assert_eq!(attempt(&mut bench, line), Err(Stop::Block(block)), "{line}");
         }
         bench.run("ZADD b 1 x 2 y 3 z");

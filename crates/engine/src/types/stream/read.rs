@@ -1,0 +1,340 @@
+//! XLEN, XRANGE, XREVRANGE, XREAD, XREADGROUP: what shows entries.
+//!
+//! A blocked XREAD waits for entries above ids that are fixed when it begins to wait: `$` and `+` are replaced by what they
+//! meant then, and the command is run again in that form. It takes nothing, so every waiter gets every entry. A blocked
+//! XREADGROUP takes; and it ends with an error when the key or the group goes, because nothing it waits for can come.
+//!
+//! XREADGROUP finds out about all its streams before it changes one. A read that finds nothing changes nothing, not even
+//! the consumer: polling costs no write.
+
+use dormouse_proto::{Args, Blob, CommandError, Reply};
+
+use super::{Change, ConsumerGroup, Delivery, Id, Stream, announce_consumer, count_or_all, entry_reply, visit};
+use crate::args::{Options, is};
+use crate::client::Door;
+use crate::txn::{Block, Outcome, Stop, Txn};
+
+pub(super) fn xlen(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    Ok(Reply::Integer(txn.get::<Stream>(args[1])?.map_or(0, Stream::len) as i64))
+}
+
+pub(super) fn xrange(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    range(txn, args, Id::parse_start(args[2])?, Id::parse_end(args[3])?, false)
+}
+
+pub(super) fn xrevrange(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    // Redis reads the lower end first.
+    let from = Id::parse_start(args[3])?;
+    range(txn, args, from, Id::parse_end(args[2])?, true)
+}
+
+fn range(txn: &mut Txn<'_>, args: Args<'_>, from: Id, to: Id, back: bool) -> Outcome {
+    let mut count = None;
+    let mut options = Options::new(&args[4..]);
+    while let Some(word) = options.next() {
+        if !is(word, "COUNT") || options.rest().is_empty() {
+            return Err(CommandError::Syntax.into());
+        }
+        count = Some(options.integer()?.max(0) as usize);
+    }
+    let Some(stream) = txn.get::<Stream>(args[1])? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
+    let most = count.unwrap_or(usize::MAX);
+    Ok(match (count, back) {
+        (Some(0), _) => Reply::NullArray,
+        (_, false) => Reply::Array(stream.range(from, to).take(most).map(|entry| entry_reply(&entry)).collect()),
+        (_, true) => Reply::Array(stream.range_back(from, to).take(most).map(|entry| entry_reply(&entry)).collect()),
+    })
+}
+
+/// `[GROUP group consumer] [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key … id …`
+struct Request<'a> {
+    args: Args<'a>,
+    group: Option<(&'a [u8], &'a [u8])>,
+    count: usize,
+    /// How long to wait if at all; for ever is `Some(None)`.
+    block: Option<Option<u64>>,
+    no_ack: bool,
+    keys: Args<'a>,
+    ids: Args<'a>,
+}
+
+impl<'a> Request<'a> {
+    fn parse(args: Args<'a>, grouped: bool) -> Result<Self, CommandError> {
+        let mut options = Options::new(&args[1..]);
+        let mut request =
+            Self { args, group: None, count: usize::MAX, block: None, no_ack: false, keys: &[], ids: &[] };
+        while let Some(word) = options.next() {
+            let more = options.rest().len();
+            match () {
+                () if is(word, "BLOCK") && more > 0 => request.block = Some(block_ms(options.value()?)?),
+                () if is(word, "COUNT") && more > 0 => request.count = count_or_all(options.integer()?),
+                () if is(word, "STREAMS") && more > 0 => {
+                    let rest = options.rest();
+                    if !more.is_multiple_of(2) {
+                        return Err(unbalanced(grouped));
+                    }
+                    (request.keys, request.ids) = rest.split_at(more / 2);
+                    break;
+                }
+                () if is(word, "GROUP") && more > 1 => {
+                    only_grouped(grouped, "GROUP")?;
+                    request.group = Some((options.value()?, options.value()?));
+                }
+                () if is(word, "NOACK") => {
+                    only_grouped(grouped, "NOACK")?;
+                    request.no_ack = true;
+                }
+                () => return Err(CommandError::Syntax),
+            }
+        }
+        if request.keys.is_empty() {
+            return Err(CommandError::Syntax);
+        }
+        if grouped && request.group.is_none() {
+            return Err(CommandError::text("ERR Missing GROUP option for XREADGROUP"));
+        }
+        Ok(request)
+    }
+
+    /// As [`Self::parse`], where the client may ask for it.
+    fn of(txn: &mut Txn<'_>, args: Args<'a>, grouped: bool) -> Result<Self, CommandError> {
+        let request = Self::parse(args, grouped)?;
+        if request.block.is_some() && txn.may_block() && txn.client().door == Door::Rest {
+            let name = if grouped { "xreadgroup" } else { "xread" };
+            return Err(CommandError::from(format!("ERR command '{name}' with BLOCK is not supported over REST")));
+        }
+        Ok(request)
+    }
+
+    fn streams(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.keys.iter().copied().zip(self.ids.iter().copied())
+    }
+
+    /// The reply of a read that found nothing: now, or when something has come. Then it asks for what is above `ids`.
+    fn nothing(&self, txn: &mut Txn<'_>, ids: Option<Vec<Id>>) -> Outcome {
+        let Some(timeout_ms) = self.block.filter(|_| txn.may_block()) else {
+            return Ok(Reply::NullArray);
+        };
+        let again = ids.map(|ids| {
+            let fixed = self.args.len() - ids.len();
+            let words = self.args[..fixed].iter().map(|word| Blob::from(*word));
+            words.chain(ids.into_iter().map(Id::text)).collect()
+        });
+        let block = Block::on(self.keys, timeout_ms, Reply::NullArray);
+        Err(Stop::Block(Block { again, even_if_gone: self.group.is_some(), ..block }))
+    }
+}
+
+fn unbalanced(grouped: bool) -> CommandError {
+    CommandError::text(if grouped {
+        "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified."
+    } else {
+        "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified."
+    })
+}
+
+fn only_grouped(grouped: bool, option: &str) -> Result<(), CommandError> {
+    if grouped {
+        return Ok(());
+    }
+    Err(CommandError::from(format!(
+        "ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."
+    )))
+}
+
+fn block_ms(text: &[u8]) -> Result<Option<u64>, CommandError> {
+    let millis = dormouse_proto::parse_integer(text)
+        .ok_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
+    let millis = u64::try_from(millis).map_err(|_| CommandError::text("ERR timeout is negative"))?;
+    Ok((millis > 0).then_some(millis))
+}
+
+pub(super) fn xread(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let request = Request::of(txn, args, false)?;
+    let mut ids = Vec::with_capacity(request.ids.len());
+    for (key, id) in request.streams() {
+        let stream = txn.get_awaited::<Stream>(key)?;
+        ids.push(match id {
+            b"$" => stream.map_or(Id::MIN, Stream::last_id),
+            b"+" => stream.and_then(Stream::last).and_then(|last| last.id.previous()).unwrap_or_default(),
+            b">" => {
+                return Err(CommandError::text(
+                    "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> \
+                     option.",
+                )
+                .into());
+            }
+            _ => Id::parse(id, 0)?,
+        });
+    }
+    let mut found = Vec::new();
+    for (key, id) in request.keys.iter().zip(&ids) {
+        let Some((stream, from)) = txn.get_awaited::<Stream>(key)?.zip(id.next()) else { continue };
+        let entries: Vec<_> =
+            stream.range(from, Id::MAX).take(request.count).map(|entry| entry_reply(&entry)).collect();
+        if !entries.is_empty() {
+            found.push((Reply::bulk(key), Reply::Array(entries)));
+        }
+    }
+    if found.is_empty() { request.nothing(txn, Some(ids)) } else { Ok(Reply::Keyed(found)) }
+}
+
+/// What a read of a group will show and change in one stream.
+struct Plan<'a> {
+    key: &'a [u8],
+    entries: Vec<Reply>,
+    changes: Vec<Change>,
+    makes_consumer: bool,
+}
+
+pub(super) fn xreadgroup(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let request = Request::of(txn, args, true)?;
+    let ids = request.streams().map(|(key, id)| asked(txn, &request, key, id)).collect::<Result<Vec<_>, _>>()?;
+    let mut plans = Vec::new();
+    for (key, id) in request.keys.iter().zip(ids) {
+        plans.extend(plan(txn, &request, key, id)?);
+    }
+    if plans.is_empty() {
+        return request.nothing(txn, None);
+    }
+    let mut found = Vec::with_capacity(plans.len());
+    for Plan { key, entries, changes, makes_consumer } in plans {
+        super::apply(txn, key, changes)?;
+        announce_consumer(txn, key, makes_consumer);
+        found.push((Reply::bulk(key), Reply::Array(entries)));
+    }
+    Ok(Reply::Keyed(found))
+}
+
+/// What is asked of one stream, whose group must be there: what is pending above an id, or, as none, what is new.
+fn asked(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: &[u8]) -> Result<Option<Id>, Stop> {
+    let (group, _) = request.group.unwrap_or_default();
+    let resumed = txn.is_resumed();
+    let gone = || CommandError::text("UNBLOCKED the stream key no longer exists");
+    let stream = match txn.get::<Stream>(key) {
+        Ok(None) | Err(Stop::Error(CommandError::WrongType)) if resumed => return Err(gone().into()),
+        other => other?,
+    };
+    if stream.and_then(|stream| stream.group(group)).is_none() {
+        return Err(if resumed {
+            CommandError::text("NOGROUP the consumer group this client was blocked on no longer exists")
+        } else {
+            CommandError::from(format!("{} in XREADGROUP with GROUP option", super::no_group(key, group)))
+        }
+        .into());
+    }
+    match id {
+        b">" => Ok(None),
+        b"$" => Err(CommandError::text(
+            "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by \
+             specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.",
+        )
+        .into()),
+        _ => Ok(Some(Id::parse(id, 0)?)),
+    }
+}
+
+fn plan<'a>(
+    txn: &mut Txn<'_>,
+    request: &Request<'a>,
+    key: &'a [u8],
+    id: Option<Id>,
+) -> Result<Option<Plan<'a>>, Stop> {
+    let (now_ms, limit) = (txn.now_ms(), txn.hub().limits.pending_max);
+    let (name, consumer) = request.group.unwrap_or_default();
+    let (stream, group) = super::group_of(txn, key, name)?;
+    match id {
+        Some(id) => Ok(Some(history(request, stream, group, (key, name, consumer), id, now_ms))),
+        None => new_entries(request, stream, group, (key, name, consumer), now_ms, limit).map_err(Stop::from),
+    }
+}
+
+/// What is pending with a consumer above an id. Entries that are gone show as nothing.
+fn history<'a>(
+    request: &Request<'_>,
+    stream: &Stream,
+    group: &ConsumerGroup,
+    (key, name, consumer): (&'a [u8], &[u8], &[u8]),
+    id: Id,
+    now_ms: u64,
+) -> Plan<'a> {
+    let (mut entries, mut deliveries) = (Vec::new(), Vec::new());
+    let known = group.consumer(consumer).zip(id.next());
+    let pending = known.into_iter().flat_map(|(consumer, from)| consumer.pending(from));
+    for id in pending.take(request.count) {
+        if let Some(entry) = stream.entry(id) {
+            entries.push(entry_reply(&entry));
+            let count = group.delivery(id).map_or(0, |delivery| delivery.count) + 1;
+            deliveries.push((id, Some(Delivery { consumer: Blob::from(consumer), at_ms: now_ms, count })));
+        } else {
+            entries.push(Reply::Array(vec![Reply::Bulk(id.text()), Reply::NullArray]));
+        }
+    }
+    let (visit, makes_consumer) = visit(group, name, consumer, now_ms, !deliveries.is_empty());
+    let mut plan = Plan { key, entries, changes: Vec::new(), makes_consumer: makes_consumer && !request.no_ack };
+    if !makes_consumer || !request.no_ack {
+        plan.changes.push(visit);
+    }
+    if !deliveries.is_empty() {
+        plan.changes.push(Change::pending(name, deliveries));
+    }
+    plan
+}
+
+/// What a group has not read yet, if there is anything.
+fn new_entries<'a>(
+    request: &Request<'_>,
+    stream: &Stream,
+    group: &ConsumerGroup,
+    (key, name, consumer): (&'a [u8], &[u8], &[u8]),
+    now_ms: u64,
+    limit: usize,
+) -> Result<Option<Plan<'a>>, CommandError> {
+    let Some(from) = group.last_id.next() else { return Ok(None) };
+    let (mut entries, mut ids, mut read) = (Vec::new(), Vec::new(), group.read);
+    for entry in stream.range(from, Id::MAX).take(request.count) {
+        // A count that is known goes on as long as no gap may lie ahead; one that is not may be found out here.
+        read = match read {
+            Some(read) if !stream.has_gaps_from(entry.id) => Some(read + 1),
+            _ => stream.taken_up_to(entry.id),
+        };
+        ids.push(entry.id);
+        entries.push(entry_reply(&entry));
+    }
+    let Some(&last) = ids.last() else { return Ok(None) };
+    let (visit, new) = visit(group, name, consumer, now_ms, !request.no_ack);
+    let mut plan = Plan { key, entries, changes: Vec::new(), makes_consumer: new && !request.no_ack };
+    if !new || !request.no_ack {
+        plan.changes.push(visit);
+    }
+    if !request.no_ack {
+        check_pending(group, (key, name, consumer), ids.len(), limit)?;
+        let delivery = Delivery { consumer: Blob::from(consumer), at_ms: now_ms, count: 1 };
+        plan.changes.push(Change::pending(name, ids.into_iter().map(|id| (id, Some(delivery.clone())))));
+    }
+    plan.changes.push(Change::cursor(name, last, read));
+    Ok(Some(plan))
+}
+
+/// Whoever only reads and never acknowledges is stopped some day.
+fn check_pending(
+    group: &ConsumerGroup,
+    (key, name, consumer): (&[u8], &[u8], &[u8]),
+    more: usize,
+    limit: usize,
+) -> Result<(), CommandError> {
+    let current = group.consumer(consumer).map_or(0, super::group::Consumer::pending_count);
+    if current + more <= limit {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy;
+    Err(CommandError::from(format!(
+        "ERR XReadGroup is cancelled. Pending Entries List limit per consumer is about to be reached. Limit: {limit}, \
+         Current PEL size: {current}, Requested Read: {more}, Key: {}, Group: {}, Consumer: {}.",
+        text(key),
+        text(name),
+        text(consumer)
+    )))
+}
