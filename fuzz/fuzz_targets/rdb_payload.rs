@@ -2,6 +2,7 @@
 //! same after DUMP and RESTORE. The input is a payload without its footer, as no fuzzer guesses a checksum.
 #![no_main]
 
+use dormouse_engine::Type;
 use dormouse_engine::rdb::{dump, restore, seal};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,5 +19,10 @@ fuzz_target!(|body: &[u8]| {
     assert!(value.memory_bytes() < 8 * BYTES_MAX);
     let payload = dump(&value);
     let again = restore(&payload, BYTES_MAX).unwrap();
-    assert_eq!(again.canonical(), value.canonical());
+    // Of a stream less is written than is read: what was removed, and when a consumer was active.
+    if value.kind() == Type::Stream {
+        assert_eq!(dump(&again), payload);
+    } else {
+        assert_eq!(again.canonical(), value.canonical());
+    }
 });

@@ -8,7 +8,9 @@ use dormouse_proto::{Args, CommandError};
 use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
-use crate::types::{connection, dump, generic, hash, list, pubsub, scripting, server, set, stream, string, transaction, zset};
+use crate::types::{
+    connection, dump, generic, hash, list, pubsub, scripting, server, set, stream, string, transaction, zset,
+};
 
 /// Rows by type, in reading order.
 const ROWS: &[&[Command]] = &[

@@ -22,9 +22,7 @@ pub fn text(reply: &Reply) -> String {
         Reply::Null | Reply::NullArray => "(nil)".to_owned(),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => list(items.iter().map(text).collect()),
         Reply::Map(items) | Reply::Pairs(items) => pairs(items),
-        Reply::Keyed(items) => {
-            list(items.iter().map(|(key, value)| list(vec![text(key), text(value)])).collect())
-        }
+        Reply::Keyed(items) => list(items.iter().map(|(key, value)| list(vec![text(key), text(value)])).collect()),
         Reply::Many(replies) => all(replies),
         Reply::Error(error) => format!("(error) {error}"),
     }

@@ -140,7 +140,10 @@ fn payloads_of_every_redis_restore_to_what_was_dumped() {
         let ours = dumped(&mut bench, "copy");
         check_restores(&mut bench, &ours, fixture.name);
     }
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]);
+    assert_eq!(
+        seen.into_iter().collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]
+    );
 }
 
 #[test]

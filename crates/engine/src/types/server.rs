@@ -353,8 +353,11 @@ fn command_getkeys(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     };
     let keys: Vec<Blob> = row.keys_of(inner).map(Blob::from).collect();
     if keys.is_empty() && !row.is_script() {
-        let error =
-            if row.keys.are_named() { "ERR Invalid arguments specified for command" } else { "ERR The command has no key arguments" };
+        let error = if row.keys.are_named() {
+            "ERR Invalid arguments specified for command"
+        } else {
+            "ERR The command has no key arguments"
+        };
         return Err(CommandError::text(error).into());
     }
     Ok(Reply::bulks(keys))

@@ -53,6 +53,23 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        anchor: "forms-that-came-later",
+        beside: None,
+        explains: |args, ours, theirs| {
+            let came_later = |word: &Vec<u8>| word == b"+";
+            names(args, &["XREAD", "XREADGROUP"])
+                && (error(ours).starts_with("ERR Unbalanced") && error(theirs).starts_with("ERR Unbalanced")
+                    || args.iter().any(came_later) && error(theirs).contains("Invalid stream ID"))
+        },
+    },
+    Difference {
+        anchor: "forms-that-came-later",
+        beside: None,
+        explains: |args, ours, _| {
+            names(args, &["XSETID"]) && error(ours).contains("smaller than current max_deleted_entry_id")
+        },
+    },
+    Difference {
         anchor: "cursors",
         beside: None,
         explains: |args, _, _| {

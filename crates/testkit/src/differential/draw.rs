@@ -5,7 +5,7 @@
 
 use dormouse_engine::{Command, Random};
 
-use super::templates::{TEMPLATES, Template};
+use super::templates::{AS_IN_7_0, TEMPLATES, Template};
 use crate::page::Version;
 
 /// One step of a sequence. What dies soon dies within it: apart from its pause, a command would be a race.
@@ -23,7 +23,7 @@ const SHORT_MS: u64 = 5;
 const ODD_ONE_IN: u64 = 12;
 
 /// Keys that any command may meet.
-const KEYS: &[&str] = &["s1", "s2", "s3", "h1", "h2", "l1", "l2", "l3", "e1", "e2", "e3", "z1", "z2", "z3"];
+const KEYS: &[&str] = &["s1", "s2", "s3", "h1", "h2", "l1", "l2", "l3", "e1", "e2", "e3", "z1", "z2", "z3", "q1", "q2"];
 /// Sorted sets whose scores are all the same: elsewhere ranges by name mean nothing, and each server does as it likes.
 const LEX_KEYS: &[&str] = &["y1", "y2"];
 
@@ -53,6 +53,16 @@ const DOUBLES: &[&str] =
 const COUNTS: &[&str] = &["1", "2", "3", "10", "0", "-1"];
 const SCORES: &[&str] = &["-inf", "+inf", "0", "1", "(1", "2", "(2", "-1", "100", "(0.125", "x"];
 const LEXES: &[&str] = &["-", "+", "[a", "(a", "[b", "(c", "[d", "[", "(1", "a"];
+/// Of entries of streams. Those with a star always are new for a while.
+const IDS: &[&str] = &[
+    "1-1", "1-2", "2-0", "2-*", "3-*", "4-4", "5", "5-*", "6-1", "7-*", "8-8", "9-*", "10-*", "11-*", "0-*", "0-0", "x",
+];
+const BOUNDS: &[&str] = &["-", "+", "(1-1", "(5", "2", "5-0", "(9-1", "0", "x", "(-", "9-1"];
+const STANDINGS: &[&str] = &["$", "0", "2-0", "5", "9-1", "+"];
+/// What a consumer asks for: mostly what is new.
+const NEWS: &[&str] = &[">", ">", ">", ">", "0", "2-0", "9"];
+const GROUPS: &[&str] = &["g", "g", "h"];
+const CONSUMERS: &[&str] = &["c", "d"];
 const GLOBS: &[&str] = &["*", "s*", "?1", "[hl]*", "*2", "nothing", "f*", "[^a]", "\\a"];
 const SECONDS: &[&str] = &["100", "1000", "5000", "0", "-1", "9223372036854775807", "x"];
 const ODD_VALUES: &[&str] = &["", "abc", "-1", "0", "1.5", "9223372036854775808", "NX", "LIMIT", "COUNT"];
@@ -77,7 +87,8 @@ impl Draw {
     pub fn new(seed: u64, version: Version, now_ms: u64) -> Self {
         let known = |template: &&Template| {
             let row = dormouse_engine::all().find(|row: &&Command| row.name == template.name);
-            row.and_then(|row| Version::parse(row.since)).is_some_and(|since| since <= version)
+            let newer = version > Version(7, 0) && AS_IN_7_0.contains(&template.name);
+            row.and_then(|row| Version::parse(row.since)).is_some_and(|since| since <= version && !newer)
         };
         Self { random: Random::new(seed), now_ms, templates: TEMPLATES.iter().filter(known).collect(), pause: false }
     }
@@ -170,6 +181,13 @@ impl Draw {
             "$r" => pick(random, SCORES),
             "$x" => pick(random, LEXES),
             "$g" => pick(random, GLOBS),
+            "$q" => self.key(b'q'),
+            "$I" => pick(random, IDS),
+            "$J" => pick(random, BOUNDS),
+            "$S" => pick(random, STANDINGS),
+            "$N" => pick(random, NEWS),
+            "$G" => pick(random, GROUPS),
+            "$C" => pick(random, CONSUMERS),
             "$t" => pick(random, SECONDS),
             "$T" => self.millis(),
             "$u" => self.unix(1_000),
@@ -281,9 +299,9 @@ mod tests {
                 for _ in 0..20 {
                     let mut args = Vec::new();
                     draw.expand(&words, &mut args);
-                    let odd = args
-                        .iter()
-                        .any(|arg| arg.starts_with(b"$") || [&b"|"[..], b"]", b">", b")+"].contains(&&arg[..]));
+                    let odd = args.iter().any(|arg| {
+                        arg.starts_with(b"$") && arg.len() > 1 || [&b"|"[..], b"]", b"<", b")+"].contains(&&arg[..])
+                    });
                     assert!(!odd, "{} {form}", template.name);
                 }
             }
@@ -295,7 +313,16 @@ mod tests {
         // Newer commands than the oldest server we compare with are the pages' business.
         let old = |row: &&Command| Version::parse(row.since).is_some_and(|since| since <= Version(7, 0));
         let is_data = |group| {
-            matches!(group, Group::String | Group::Hash | Group::List | Group::Set | Group::SortedSet | Group::Generic)
+            matches!(
+                group,
+                Group::String
+                    | Group::Hash
+                    | Group::List
+                    | Group::Set
+                    | Group::SortedSet
+                    | Group::Stream
+                    | Group::Generic
+            )
         };
         let drawn = |name: &str| TEMPLATES.iter().any(|template| template.name == name);
         let excused = |name: &str| NOT_DRAWN.iter().any(|(other, _)| *other == name);

@@ -160,9 +160,9 @@ impl Door for RestDoor {
     /// Not what belongs to a connection, or waits.
     fn can_run(&self, args: &[Vec<u8>]) -> bool {
         row(args).is_none_or(|row| {
-                let waits = args.iter().any(|word| word.eq_ignore_ascii_case(b"BLOCK"));
-                !row.is_no_rest() && !row.must_block() && !(row.blocks_if_asked() && waits)
-            })
+            let waits = args.iter().any(|word| word.eq_ignore_ascii_case(b"BLOCK"));
+            !(row.is_no_rest() || row.must_block() || row.blocks_if_asked() && waits)
+        })
     }
 
     fn reset(&mut self) -> Result<()> {

@@ -17,6 +17,9 @@ const CLAIMS: usize = 100;
 /// The most it may be told to.
 const CLAIMS_MAX: i64 = i64::MAX / 16;
 
+/// Most words that XPENDING takes behind the group; what is none of them it overlooks, as in Redis.
+const WORDS_MAX: usize = 6;
+
 /// `start end count [consumer]`, after `[IDLE min-idle]`.
 struct Listing<'a> {
     idle_ms: u64,
@@ -28,17 +31,19 @@ struct Listing<'a> {
 
 impl<'a> Listing<'a> {
     fn parse(args: Args<'a>) -> Result<Self, CommandError> {
+        if !(3..=WORDS_MAX).contains(&args.len()) {
+            return Err(CommandError::Syntax);
+        }
         let (idle_ms, rest) = match args {
             [word, idle, rest @ ..] if is(word, "IDLE") => (integer(idle)?.max(0) as u64, rest),
             rest => (0, rest),
         };
-        let (bounds, consumer) = match rest {
-            [from, to, count] => ([from, to, count], None),
-            [from, to, count, consumer] => ([from, to, count], Some(*consumer)),
-            _ => return Err(CommandError::Syntax),
+        let [from, to, count, more @ ..] = rest else {
+            return Err(CommandError::Syntax);
         };
-        let count = integer(bounds[2])?.max(0) as usize;
-        Ok(Self { idle_ms, from: Id::parse_start(bounds[0])?, to: Id::parse_end(bounds[1])?, count, consumer })
+        let count = integer(count)?.max(0) as usize;
+        let (from, to) = (Id::parse_start(from)?, Id::parse_end(to)?);
+        Ok(Self { idle_ms, from, to, count, consumer: more.first().copied() })
     }
 
     fn rows(&self, group: &ConsumerGroup, now_ms: u64) -> Vec<Reply> {

@@ -142,24 +142,20 @@ impl Group {
     /// Makes, changes or removes a consumer; its times before. What is pending with one that goes is no longer pending:
     /// commands take that away first.
     pub(crate) fn set_consumer(&mut self, name: &Blob, times: Option<Times>) -> Option<Times> {
-        match times {
-            Some(times) => {
-                if let Some(consumer) = self.consumers.get_mut(name) {
-                    return Some(std::mem::replace(&mut consumer.times, times));
-                }
-                self.name_bytes += heap_bytes(name);
-                self.consumers.insert(name.clone(), Consumer { times, ..Consumer::default() });
-                None
+        let Some(times) = times else {
+            let consumer = self.consumers.remove(name)?;
+            self.name_bytes = self.name_bytes.saturating_sub(heap_bytes(name));
+            for id in &consumer.pending {
+                self.pending.remove(id);
             }
-            None => {
-                let consumer = self.consumers.remove(name)?;
-                self.name_bytes = self.name_bytes.saturating_sub(heap_bytes(name));
-                for id in &consumer.pending {
-                    self.pending.remove(id);
-                }
-                Some(consumer.times)
-            }
+            return Some(consumer.times);
+        };
+        if let Some(consumer) = self.consumers.get_mut(name) {
+            return Some(std::mem::replace(&mut consumer.times, times));
         }
+        self.name_bytes += heap_bytes(name);
+        self.consumers.insert(name.clone(), Consumer { times, ..Consumer::default() });
+        None
     }
 
     /// Makes an entry pending, gives it to another consumer, or ends its being pending; what was before.
@@ -253,21 +249,21 @@ mod tests {
         Id { ms, seq: 0 }
     }
 
-    fn delivery(consumer: &'static str, count: u64) -> Option<Delivery> {
-        Some(Delivery { consumer: Blob::from(consumer.as_bytes()), at_ms: 7, count })
+    fn delivery(consumer: &'static str, count: u64) -> Delivery {
+        Delivery { consumer: Blob::from(consumer.as_bytes()), at_ms: 7, count }
     }
 
     #[test]
     fn a_pending_entry_stands_with_one_consumer() {
         let mut group = Group::default();
-        group.set_pending(id(1), delivery("a", 1));
-        group.set_pending(id(2), delivery("a", 1));
-        assert_eq!(group.set_pending(id(1), delivery("b", 2)), delivery("a", 1));
+        group.set_pending(id(1), Some(delivery("a", 1)));
+        group.set_pending(id(2), Some(delivery("a", 1)));
+        assert_eq!(group.set_pending(id(1), Some(delivery("b", 2))), Some(delivery("a", 1)));
         assert_eq!(group.consumer(b"a").unwrap().pending(Id::MIN).collect::<Vec<_>>(), [id(2)]);
         assert_eq!(group.consumer(b"b").unwrap().pending(Id::MIN).collect::<Vec<_>>(), [id(1)]);
         group.set_consumer(&Blob::from(b"a".as_slice()), None);
         assert_eq!(group.pending(Id::MIN).map(|(id, _)| id).collect::<Vec<_>>(), [id(1)]);
-        assert_eq!(group.set_pending(id(1), None), delivery("b", 2));
+        assert_eq!(group.set_pending(id(1), None), Some(delivery("b", 2)));
         assert_eq!(group.set_pending(id(1), None), None);
     }
 
@@ -285,8 +281,8 @@ mod tests {
     #[test]
     fn a_group_reads_back_and_forged_bytes_do_not() {
         let mut group = Group::new(id(9), Some(4));
-        group.set_pending(id(3), delivery("a", 1));
-        group.set_pending(id(5), delivery("b", 300));
+        group.set_pending(id(3), Some(delivery("a", 1)));
+        group.set_pending(id(5), Some(delivery("b", 300)));
         group.set_consumer(&Blob::from(b"c".as_slice()), Some(Times { seen_ms: 9, active_ms: Some(8) }));
         let mut bytes = Vec::new();
         group.write(&mut bytes);

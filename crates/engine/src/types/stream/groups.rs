@@ -54,11 +54,6 @@ impl GroupOptions {
     }
 }
 
-/// The id at which a group stands: given, or `$` for the last of the stream.
-fn standing(text: &[u8], stream: Option<&Stream>) -> Result<Id, CommandError> {
-    if text == b"$" { Ok(stream.map_or(Id::MIN, Stream::last_id)) } else { Id::parse(text, 0) }
-}
-
 /// A group that must be there, of a stream that must be there.
 fn group_of<'t>(txn: &'t mut Txn<'_>, args: Args<'_>) -> Result<(&'t Stream, &'t ConsumerGroup), Stop> {
     let stream = txn.get::<Stream>(args[2])?.ok_or(NO_STREAM)?;
@@ -73,7 +68,8 @@ pub(super) fn create(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     if stream.is_none() && !options.make_stream {
         return Err(NO_STREAM.into());
     }
-    let last_id = standing(args[4], stream)?;
+    let last = stream.map_or(Id::MIN, Stream::last_id);
+    let last_id = if args[4] == b"$" { last } else { Id::parse(args[4], 0)? };
     if stream.is_some_and(|stream| stream.group(name).is_some()) {
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists").into());
     }
@@ -85,7 +81,7 @@ pub(super) fn create(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn setid(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let options = GroupOptions::parse(args, false)?;
     let (stream, _) = group_of(txn, args)?;
-    let last_id = standing(args[4], Some(stream))?;
+    let last_id = if args[4] == b"$" { stream.last_id() } else { Id::parse_bound(args[4], 0)? };
     super::apply(txn, args[2], [Change::cursor(args[3], last_id, options.read)])?;
     txn.notify(Event::Stream, "xgroup-setid", args[2]);
     Ok(Reply::OK)

@@ -8,8 +8,7 @@ use dormouse_proto::{Blob, CommandError};
 
 use crate::codec::{Corrupt, Reader, put_int};
 
-const INVALID: CommandError =
-    CommandError::text("ERR Invalid stream ID specified as stream command argument");
+const INVALID: CommandError = CommandError::text("ERR Invalid stream ID specified as stream command argument");
 const INVALID_START: CommandError = CommandError::text("ERR invalid start ID for the interval");
 const INVALID_END: CommandError = CommandError::text("ERR invalid end ID for the interval");
 /// Longer text is no id.
@@ -76,7 +75,8 @@ impl Id {
         }
     }
 
-    fn parse_bound(text: &[u8], missing_seq: u64) -> Result<Self, CommandError> {
+    /// An id, or `-` and `+` for the first and the last there can be.
+    pub(crate) fn parse_bound(text: &[u8], missing_seq: u64) -> Result<Self, CommandError> {
         match text {
             b"-" => Ok(Self::MIN),
             b"+" => Ok(Self::MAX),

@@ -153,7 +153,7 @@ pub(super) fn groups(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn consumers(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let now_ms = txn.now_ms();
     let stream = txn.get::<Stream>(args[2])?.ok_or(CommandError::NoSuchKey)?;
-    let consumers = stream.group(args[3]).into_iter().flat_map(|group| group.consumers());
+    let consumers = stream.group(args[3]).into_iter().flat_map(ConsumerGroup::consumers);
     let consumers = consumers.map(|(name, consumer)| {
         let since = |ms: u64| Reply::Integer(now_ms.saturating_sub(ms) as i64);
         map(vec![

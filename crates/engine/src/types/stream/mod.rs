@@ -32,9 +32,9 @@ use dormouse_proto::{Args, CommandError, Reply};
 
 pub(crate) use self::group::{Delivery, Group as ConsumerGroup, Times};
 pub(crate) use self::id::Id;
+use self::node::Entry;
 pub(crate) use self::node::{Node, REMOVED, SAME_FIELDS, pack};
 pub(crate) use self::value::{Change, Position, Stream};
-use self::node::Entry;
 use crate::args::is;
 use crate::command::{Command, Group, command, container};
 use crate::hub::Event;
@@ -120,9 +120,8 @@ impl Listed {
             } else if is(word, "IDS") && texts.is_none() && !rest.is_empty() {
                 let count = crate::args::positive(rest[0], "ERR Number of IDs must be a positive integer")?;
                 let split = rest[1..].split_at_checked(count);
-                let (ids, after) = split.ok_or(CommandError::text(
-                    "ERR The `numids` parameter must match the number of arguments",
-                ))?;
+                let (ids, after) =
+                    split.ok_or(CommandError::text("ERR The `numids` parameter must match the number of arguments"))?;
                 (texts, rest) = (Some(ids), after);
             } else {
                 return Err(CommandError::Syntax);
@@ -142,8 +141,7 @@ fn is_referenced(stream: &Stream, id: Id) -> bool {
 /// The changes that end the being pending of entries in every group.
 fn without_references(stream: &Stream, ids: &[Id]) -> Vec<Change> {
     let in_group = |(name, group): (&dormouse_proto::Blob, &ConsumerGroup)| {
-        let pending: Vec<_> =
-            ids.iter().filter(|id| group.delivery(**id).is_some()).map(|id| (*id, None)).collect();
+        let pending: Vec<_> = ids.iter().filter(|id| group.delivery(**id).is_some()).map(|id| (*id, None)).collect();
         (!pending.is_empty()).then(|| Change::pending(name, pending))
     };
     stream.groups().filter_map(in_group).collect()

@@ -120,7 +120,9 @@ impl Node {
         let fields: Vec<&[u8]> = fields.collect();
         let mut packed = Vec::new();
         put_int(&mut packed, fields.len() as u64);
-        fields.iter().for_each(|field| put_bytes(&mut packed, field));
+        for field in &fields {
+            put_bytes(&mut packed, field);
+        }
         // The counts of entries, of removed ones and of fields, the fields, and the zero that ends the first entry.
         let count = listpack::integer_bytes(fields.len() as i64);
         let names: usize = fields.iter().map(|field| listpack::string_bytes(field)).sum();
@@ -313,7 +315,9 @@ impl Node {
         let mut fields = Reader::new(&self.fields);
         let count = fields.int().unwrap_or_default();
         pack.integer(count as i64);
-        words(&mut fields, count).into_iter().for_each(|field| pack.string(field));
+        for field in words(&mut fields, count) {
+            pack.string(field);
+        }
         pack.integer(0);
         self.iter(own).for_each(|entry| put_listpack_entry(&mut pack, own, &entry));
         pack.finish()
@@ -356,7 +360,9 @@ fn put_listpack_entry(pack: &mut listpack::Writer, own: Id, entry: &Entry<'_>) {
         words.len() / 2 + 3
     } else {
         pack.integer(words.len() as i64 / 2);
-        words.iter().for_each(|word| pack.string(word));
+        for word in &words {
+            pack.string(word);
+        }
         words.len() + 4
     };
     pack.integer(elements as i64);

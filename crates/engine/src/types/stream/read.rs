@@ -4,7 +4,7 @@
 //! meant then, and the command is run again in that form. It takes nothing, so every waiter gets every entry. A blocked
 //! XREADGROUP takes; and it ends with an error when the key or the group goes, because nothing it waits for can come.
 //!
-//! XREADGROUP finds out about all its streams before it changes one. A read that finds nothing changes nothing, not even
+//! XREADGROUP checks all its streams before it changes one. A read that finds nothing changes nothing, not even
 //! the consumer: polling costs no write.
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
@@ -54,6 +54,7 @@ struct Request<'a> {
     group: Option<(&'a [u8], &'a [u8])>,
     count: usize,
     /// How long to wait if at all; for ever is `Some(None)`.
+    #[expect(clippy::option_option, reason = "not to wait, and to wait without end, are two things")]
     block: Option<Option<u64>>,
     no_ack: bool,
     keys: Args<'a>,
@@ -182,8 +183,7 @@ pub(super) fn xread(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// What a read of a group will show and change in one stream.
-struct Plan<'a> {
-    key: &'a [u8],
+struct Plan {
     entries: Vec<Reply>,
     changes: Vec<Change>,
     makes_consumer: bool,
@@ -192,20 +192,20 @@ struct Plan<'a> {
 pub(super) fn xreadgroup(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let request = Request::of(txn, args, true)?;
     let ids = request.streams().map(|(key, id)| asked(txn, &request, key, id)).collect::<Result<Vec<_>, _>>()?;
-    let mut plans = Vec::new();
+    for (key, id) in request.keys.iter().zip(&ids) {
+        if id.is_none() && !request.no_ack {
+            check_pending(txn, &request, key)?;
+        }
+    }
+    let mut found = Vec::new();
     for (key, id) in request.keys.iter().zip(ids) {
-        plans.extend(plan(txn, &request, key, id)?);
-    }
-    if plans.is_empty() {
-        return request.nothing(txn, None);
-    }
-    let mut found = Vec::with_capacity(plans.len());
-    for Plan { key, entries, changes, makes_consumer } in plans {
+        // One by one: whoever names a stream twice sees the second time what the first has left.
+        let Some(Plan { entries, changes, makes_consumer }) = plan(txn, &request, key, id)? else { continue };
         super::apply(txn, key, changes)?;
         announce_consumer(txn, key, makes_consumer);
         found.push((Reply::bulk(key), Reply::Array(entries)));
     }
-    Ok(Reply::Keyed(found))
+    if found.is_empty() { request.nothing(txn, None) } else { Ok(Reply::Keyed(found)) }
 }
 
 /// What is asked of one stream, whose group must be there: what is pending above an id, or, as none, what is new.
@@ -236,30 +236,18 @@ fn asked(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: &[u8]) -> Res
     }
 }
 
-fn plan<'a>(
-    txn: &mut Txn<'_>,
-    request: &Request<'a>,
-    key: &'a [u8],
-    id: Option<Id>,
-) -> Result<Option<Plan<'a>>, Stop> {
-    let (now_ms, limit) = (txn.now_ms(), txn.hub().limits.pending_max);
-    let (name, consumer) = request.group.unwrap_or_default();
-    let (stream, group) = super::group_of(txn, key, name)?;
-    match id {
-        Some(id) => Ok(Some(history(request, stream, group, (key, name, consumer), id, now_ms))),
-        None => new_entries(request, stream, group, (key, name, consumer), now_ms, limit).map_err(Stop::from),
-    }
+fn plan(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: Option<Id>) -> Result<Option<Plan>, Stop> {
+    let now_ms = txn.now_ms();
+    let (stream, group) = super::group_of(txn, key, request.group.unwrap_or_default().0)?;
+    Ok(match id {
+        Some(id) => Some(history(request, stream, group, id, now_ms)),
+        None => new_entries(request, stream, group, now_ms),
+    })
 }
 
 /// What is pending with a consumer above an id. Entries that are gone show as nothing.
-fn history<'a>(
-    request: &Request<'_>,
-    stream: &Stream,
-    group: &ConsumerGroup,
-    (key, name, consumer): (&'a [u8], &[u8], &[u8]),
-    id: Id,
-    now_ms: u64,
-) -> Plan<'a> {
+fn history(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, id: Id, now_ms: u64) -> Plan {
+    let (name, consumer) = request.group.unwrap_or_default();
     let (mut entries, mut deliveries) = (Vec::new(), Vec::new());
     let known = group.consumer(consumer).zip(id.next());
     let pending = known.into_iter().flat_map(|(consumer, from)| consumer.pending(from));
@@ -273,7 +261,7 @@ fn history<'a>(
         }
     }
     let (visit, makes_consumer) = visit(group, name, consumer, now_ms, !deliveries.is_empty());
-    let mut plan = Plan { key, entries, changes: Vec::new(), makes_consumer: makes_consumer && !request.no_ack };
+    let mut plan = Plan { entries, changes: Vec::new(), makes_consumer: makes_consumer && !request.no_ack };
     if !makes_consumer || !request.no_ack {
         plan.changes.push(visit);
     }
@@ -284,15 +272,9 @@ fn history<'a>(
 }
 
 /// What a group has not read yet, if there is anything.
-fn new_entries<'a>(
-    request: &Request<'_>,
-    stream: &Stream,
-    group: &ConsumerGroup,
-    (key, name, consumer): (&'a [u8], &[u8], &[u8]),
-    now_ms: u64,
-    limit: usize,
-) -> Result<Option<Plan<'a>>, CommandError> {
-    let Some(from) = group.last_id.next() else { return Ok(None) };
+fn new_entries(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, now_ms: u64) -> Option<Plan> {
+    let (name, consumer) = request.group.unwrap_or_default();
+    let from = group.last_id.next()?;
     let (mut entries, mut ids, mut read) = (Vec::new(), Vec::new(), group.read);
     for entry in stream.range(from, Id::MAX).take(request.count) {
         // A count that is known goes on as long as no gap may lie ahead; one that is not may be found out here.
@@ -303,29 +285,32 @@ fn new_entries<'a>(
         ids.push(entry.id);
         entries.push(entry_reply(&entry));
     }
-    let Some(&last) = ids.last() else { return Ok(None) };
+    let &last = ids.last()?;
     let (visit, new) = visit(group, name, consumer, now_ms, !request.no_ack);
-    let mut plan = Plan { key, entries, changes: Vec::new(), makes_consumer: new && !request.no_ack };
+    let mut plan = Plan { entries, changes: Vec::new(), makes_consumer: new && !request.no_ack };
     if !new || !request.no_ack {
         plan.changes.push(visit);
     }
     if !request.no_ack {
-        check_pending(group, (key, name, consumer), ids.len(), limit)?;
         let delivery = Delivery { consumer: Blob::from(consumer), at_ms: now_ms, count: 1 };
         plan.changes.push(Change::pending(name, ids.into_iter().map(|id| (id, Some(delivery.clone())))));
     }
     plan.changes.push(Change::cursor(name, last, read));
-    Ok(Some(plan))
+    Some(plan)
 }
 
 /// Whoever only reads and never acknowledges is stopped some day.
-fn check_pending(
-    group: &ConsumerGroup,
-    (key, name, consumer): (&[u8], &[u8], &[u8]),
-    more: usize,
-    limit: usize,
-) -> Result<(), CommandError> {
+fn check_pending(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8]) -> Result<(), Stop> {
+    let limit = txn.hub().limits.pending_max;
+    let (name, consumer) = request.group.unwrap_or_default();
+    let (stream, group) = super::group_of(txn, key, name)?;
     let current = group.consumer(consumer).map_or(0, super::group::Consumer::pending_count);
+    // Most often there is room for all there is, and nobody needs to count.
+    if (current as u64).saturating_add(stream.len().min(request.count as u64)) <= limit as u64 {
+        return Ok(());
+    }
+    let new = group.last_id.next().into_iter().flat_map(|from| stream.range(from, Id::MAX));
+    let more = new.take(request.count).count();
     if current + more <= limit {
         return Ok(());
     }
@@ -336,5 +321,6 @@ fn check_pending(
         text(key),
         text(name),
         text(consumer)
-    )))
+    ))
+    .into())
 }

@@ -120,9 +120,8 @@ fn events_are_announced_as_in_redis() {
     ] {
         bench.published.clear();
         bench.run(line);
-        let event = |(channel, _): &(Blob, Blob)| {
-            channel.strip_prefix(b"__keyevent@0__:").unwrap().escape_ascii().to_string()
-        };
+        let event =
+            |(channel, _): &(Blob, Blob)| channel.strip_prefix(b"__keyevent@0__:").unwrap().escape_ascii().to_string();
         let events: Vec<_> = bench.published.iter().map(event).collect();
         assert_eq!(events.join(" "), expected, "{line}");
     }

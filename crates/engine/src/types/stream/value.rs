@@ -278,7 +278,8 @@ impl Stream {
         if self.last().is_some_and(|last| last.id >= id) {
             return Change::Trim(0);
         }
-        let departure = Departure { last_id: self.position.last_id, node_last: last.map_or(Id::MIN, |(_, node)| node.last()) };
+        let departure =
+            Departure { last_id: self.position.last_id, node_last: last.map_or(Id::MIN, |(_, node)| node.last()) };
         if last.is_none_or(|(_, node)| node.is_full_for(body)) {
             if let Some(mut full) = self.nodes.last_entry() {
                 self.node_bytes -= full.get().memory_bytes();
@@ -416,7 +417,9 @@ impl Stream {
     /// A stream as it came in a payload: its nodes in order.
     pub(crate) fn from_nodes(nodes: Vec<(Id, Node)>, position: Position) -> Self {
         let mut stream = Self { position, ..Self::default() };
-        nodes.into_iter().for_each(|(own, node)| stream.put_node(own, node));
+        for (own, node) in nodes {
+            stream.put_node(own, node);
+        }
         stream
     }
 }
@@ -490,7 +493,9 @@ impl Kind for Stream {
                 out.push(tag::ERASE);
                 max_deleted.write(out);
                 put_int(out, ids.len() as u64);
-                ids.iter().for_each(|id| id.write(out));
+                for id in ids {
+                    id.write(out);
+                }
             }
             Change::Trim(count) => {
                 out.push(tag::TRIM);
@@ -761,11 +766,15 @@ mod tests {
                 known.sort_unstable();
                 known.dedup();
                 // Consumers come first, as commands see to it.
-                let there = stream.group(&group).is_some_and(|group| {
-                    ["c", "d", "e"].iter().all(|name| group.consumer(name.as_bytes()).is_some())
-                });
+                let there = stream
+                    .group(&group)
+                    .is_some_and(|group| ["c", "d", "e"].iter().all(|name| group.consumer(name.as_bytes()).is_some()));
                 if !there {
-                    return Change::consumer(&group, [b"c", b"d", b"e"][random.below(3) as usize], Some(Times::default()));
+                    return Change::consumer(
+                        &group,
+                        [b"c", b"d", b"e"][random.below(3) as usize],
+                        Some(Times::default()),
+                    );
                 }
                 let pending = known.into_iter().map(|id| (id, (random.below(3) > 0).then(|| delivery(random))));
                 Change::pending(&group, pending.collect::<Vec<_>>())

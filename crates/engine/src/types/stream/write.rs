@@ -91,9 +91,7 @@ impl Trimming {
         };
         let limit = match (self.limit, self.approximate) {
             (Some(_), false) => {
-                return Err(CommandError::text(
-                    "ERR syntax error, LIMIT cannot be used without the special ~ option",
-                ));
+                return Err(CommandError::text("ERR syntax error, LIMIT cannot be used without the special ~ option"));
             }
             (Some(0), true) | (None, false) => None,
             (Some(limit), true) => Some(limit),
@@ -271,10 +269,9 @@ pub(super) fn xadd(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     }
     let last = stream.map_or(Id::MIN, Stream::last_id);
     if last == Id::MAX {
-        return Err(CommandError::text(
-            "ERR The stream has exhausted the last possible ID, unable to add more items",
-        )
-        .into());
+        return Err(
+            CommandError::text("ERR The stream has exhausted the last possible ID, unable to add more items").into()
+        );
     }
     let id = addition.id.after(last, now_ms).ok_or(CommandError::text(
         "ERR The ID specified in XADD is equal or smaller than the target stream top item",
@@ -282,7 +279,9 @@ pub(super) fn xadd(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut edit = txn.edit::<Stream>(key)?;
     edit.apply(Change::append(id, pack(addition.fields.iter().copied())));
     let (changes, trimmed) = addition.trim.map(|trim| trim.plan(&edit)).unwrap_or_default();
-    changes.into_iter().for_each(|change| edit.apply(change));
+    for change in changes {
+        edit.apply(change);
+    }
     drop(edit);
     txn.notify(Event::Stream, "xadd", key);
     if trimmed > 0 {
@@ -300,9 +299,9 @@ pub(super) fn xtrim(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
             return Err(CommandError::Syntax.into());
         }
     }
-    let trim = trimming.trim()?.ok_or(CommandError::text(
-        "ERR syntax error, XTRIM must be called with a trimming strategy",
-    ))?;
+    let trim = trimming
+        .trim()?
+        .ok_or(CommandError::text("ERR syntax error, XTRIM must be called with a trimming strategy"))?;
     let Some(stream) = txn.get::<Stream>(key)? else {
         return Ok(Reply::Integer(0));
     };
@@ -392,7 +391,9 @@ pub(super) fn xsetid(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let stream = txn.get::<Stream>(key)?.ok_or(CommandError::NoSuchKey)?;
     let old = stream.position();
     let wrong = match () {
-        () if last_id < old.max_deleted => "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
+        () if last_id < old.max_deleted => {
+            "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+        }
         () if stream.last().is_some_and(|last| last_id < last.id) => {
             "ERR The ID specified in XSETID is smaller than the target stream top item"
         }
