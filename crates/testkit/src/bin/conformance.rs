@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use dormouse_testkit::door::{Door, EngineDoor, RealServer, RespDoor, RestDoor};
+use dormouse_testkit::door::{Door, EngineDoor, RealServer, RespDoor, RestDoor, SessionDoor};
 use dormouse_testkit::page::Page;
 use dormouse_testkit::run;
 
@@ -40,7 +40,7 @@ fn main() -> Result<ExitCode> {
         pages.retain(|page| page.name.contains(only.as_str()));
     }
     let server = options.redis.as_deref().map(RealServer::start).transpose()?;
-    let mut doors: Vec<Box<dyn Door>> = vec![Box::new(EngineDoor::default())];
+    let mut doors: Vec<Box<dyn Door>> = vec![Box::new(EngineDoor::default()), Box::new(SessionDoor::open()?)];
     if let Some(address) = &options.resp {
         doors.push(Box::new(RespDoor::dormouse(address, options.token.as_deref())?));
     }

@@ -1,4 +1,4 @@
-//! Ways to a database: the engine in this process, a server over RESP or REST, a real Redis.
+//! Ways to a database: the engine or the whole service in this process, a server over RESP or REST, a real Redis.
 //!
 //! Whatever is behind a door, its replies come out in RESP2's shapes, so that one text fits all. A door has clients by name
 //! (one alone has the empty name); what a door cannot do it says in its [`Abilities`], and whoever runs a text skips what
@@ -8,6 +8,7 @@ mod engine;
 mod redis;
 mod resp;
 mod rest;
+mod session;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use engine::EngineDoor;
 pub use redis::RealServer;
 pub use resp::RespDoor;
 pub use rest::RestDoor;
+pub use session::SessionDoor;
 
 use crate::page::Version;
 use crate::server::Server;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dormouse_engine::{Run, all};
 use dormouse_testkit::differential::{Pair, sequence};
-use dormouse_testkit::door::{Door as _, EngineDoor, RealServer};
+use dormouse_testkit::door::{Door as _, EngineDoor, RealServer, SessionDoor};
 use dormouse_testkit::page::Page;
 use dormouse_testkit::run;
 
@@ -39,6 +39,12 @@ fn redis() -> Option<RealServer> {
 #[test]
 fn pages_hold_on_the_engine() {
     let report = run::pages(&mut EngineDoor::default(), &pages()).unwrap();
+    assert!(report.failures.is_empty(), "\n{report}");
+}
+
+#[test]
+fn pages_hold_on_sessions() {
+    let report = run::pages(&mut SessionDoor::open().unwrap(), &pages()).unwrap();
     assert!(report.failures.is_empty(), "\n{report}");
 }
 
