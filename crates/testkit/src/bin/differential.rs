@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use dormouse_testkit::differential::{Pair, sequence};
-use dormouse_testkit::door::{Door, EngineDoor, RealServer, RespDoor};
+use dormouse_testkit::door::{Door, RealServer, RespDoor, SessionDoor};
 
 /// Runs random commands on Dormouse and on a real Redis, and shows the shortest sequence where they disagree.
 #[derive(Parser)]
@@ -27,7 +27,7 @@ struct Options {
     /// A redis-server or valkey-server binary to start; one on the search path otherwise.
     #[arg(long)]
     against: Option<PathBuf>,
-    /// A Dormouse that speaks RESP, host:port, instead of the engine in this process. Its database is emptied.
+    /// A Dormouse that speaks RESP, host:port, instead of sessions in this process. Its database is emptied.
     #[arg(long)]
     resp: Option<String>,
     /// Its token.
@@ -42,14 +42,14 @@ fn main() -> Result<ExitCode> {
     let mut theirs = server.door()?;
     let mut ours: Box<dyn Door> = match &options.resp {
         Some(address) => Box::new(RespDoor::dormouse(address, options.token.as_deref())?),
-        None => Box::new(EngineDoor::default()),
+        None => Box::new(SessionDoor::open()?),
     };
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} and {}", ours.name(), theirs.name())?;
     let version = theirs.abilities().version;
     let mut failed = false;
     for seed in options.seed..options.seed.saturating_add(options.seeds) {
-        let steps = sequence(seed, options.commands, version);
+        let steps = sequence(seed, options.commands, version, true);
         let found = Pair { ours: &mut *ours, theirs: &mut theirs }.run_and_shrink(&steps)?;
         let Some(found) = found else { continue };
         failed = true;

@@ -1,20 +1,55 @@
 //! Draws commands from a seed: few keys, few fields and members, numbers from the edges, and now and then nonsense.
+//! Among them are transactions, scripts, and clients that wait for what another one brings.
 //!
 //! Keys name their type (`s1` is a string, `h1` a hash), so that most commands meet the type they want and some do not.
 //! Everything comes from one generator, so a seed names a sequence for ever, as long as the templates stay as they are.
 
 use dormouse_engine::{Command, Random};
 
-use super::templates::{AS_IN_7_0, TEMPLATES, Template};
+use super::templates::{AS_IN_7_0, Compare, SCRIPTS, TEMPLATES, Template};
 use crate::page::Version;
 
 /// One step of a sequence. What dies soon dies within it: apart from its pause, a command would be a race.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// A command.
-    pub args: Vec<Vec<u8>>,
+    /// Who.
+    pub client: &'static str,
+    /// Does what.
+    pub act: Act,
     /// Time that passes after it, in milliseconds.
     pub pause_ms: u64,
+}
+
+/// What a client does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Sends a command that is answered at once, or within milliseconds.
+    Runs(Vec<Vec<u8>>),
+    /// Sends a command that may wait for ever.
+    Waits(Vec<Vec<u8>>),
+    /// Goes.
+    Leaves,
+}
+
+/// Who does nearly everything.
+pub const MAIN: &str = "";
+/// Who waits for keys.
+pub const WAITER: &str = "b";
+/// Who changes what another one watches, and never waits or queues.
+pub const OTHER: &str = "c";
+
+/// Where a command will stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Plain,
+    /// In a transaction.
+    Queued,
+    /// An argument of a script that hands on its reply.
+    Scripted,
+    /// An argument of another script.
+    Digested,
+    /// Before others do something about it.
+    Waiting,
 }
 
 /// The longest of the short lives that are drawn, in milliseconds.
@@ -51,6 +86,8 @@ const AMOUNTS: &[&str] =
 const DOUBLES: &[&str] =
     &["0", "1", "2", "-1", "1.5", "-2.25", "100", "0.125", "1e3", "inf", "-inf", "+5", "1048576", "0x10", "nan", "one"];
 const COUNTS: &[&str] = &["1", "2", "3", "10", "0", "-1"];
+/// Never far below zero: a real Redis takes any number, and then all memory.
+const DRAWS: &[&str] = &["1", "2", "5", "0", "-1", "-3", "-20"];
 const SCORES: &[&str] = &["-inf", "+inf", "0", "1", "(1", "2", "(2", "-1", "100", "(0.125", "x"];
 const LEXES: &[&str] = &["-", "+", "[a", "(a", "[b", "(c", "[d", "[", "(1", "a"];
 /// Of entries of streams. Those with a star always are new for a while.
@@ -72,48 +109,164 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
     KEYS.iter().chain(LEX_KEYS).copied()
 }
 
+/// How often things other than plain commands are drawn.
+const TRANSACTION_ONE_IN: u64 = 25;
+const WAITING_ONE_IN: u64 = 50;
+const SCRIPT_ONE_IN: u64 = 20;
+/// Ways to bring what someone waits for.
+const PUSHES: &[&str] =
+    &["RPUSH $l ( $v )+", "LPUSH $l $v", "ZADD $z ( $d $m )+", "RENAME $k $l", "LMOVE $l $l LEFT LEFT"];
+
 /// A generator of steps.
 #[derive(Debug)]
 pub struct Draw {
     random: Random,
     /// What a unix time is counted from, in milliseconds: once, so that both servers get the same.
     now_ms: u64,
+    /// Whether clients stay connected, so that there are transactions and clients that wait.
+    connected: bool,
     templates: Vec<&'static Template>,
     pause: bool,
+    timeout: &'static [&'static str],
+    steps: Vec<Step>,
 }
+
+/// Timeouts of commands that nobody helps, in seconds.
+const TINY_TIMEOUTS: &[&str] = &["0.001", "0.002"];
 
 impl Draw {
     /// A generator for servers that both know `version`.
-    pub fn new(seed: u64, version: Version, now_ms: u64) -> Self {
+    pub fn new(seed: u64, version: Version, connected: bool, now_ms: u64) -> Self {
         let known = |template: &&Template| {
             let row = dormouse_engine::all().find(|row: &&Command| row.name == template.name);
             let newer = version > Version(7, 0) && AS_IN_7_0.contains(&template.name);
             row.and_then(|row| Version::parse(row.since)).is_some_and(|since| since <= version && !newer)
         };
-        Self { random: Random::new(seed), now_ms, templates: TEMPLATES.iter().filter(known).collect(), pause: false }
-    }
-
-    /// A whole sequence.
-    pub fn sequence(mut self, commands: usize) -> Vec<Step> {
-        let mut steps = Vec::with_capacity(commands);
-        for _ in 0..commands {
-            let args = self.command();
-            let pause_ms = if std::mem::take(&mut self.pause) { 2 * SHORT_MS } else { 0 };
-            steps.push(Step { args, pause_ms });
+        Self {
+            random: Random::new(seed),
+            now_ms,
+            connected,
+            templates: TEMPLATES.iter().filter(known).collect(),
+            pause: false,
+            timeout: TINY_TIMEOUTS,
+            steps: Vec::new(),
         }
-        steps
     }
 
-    fn command(&mut self) -> Vec<Vec<u8>> {
-        let chosen = self.below(self.templates.len());
-        let template = self.templates[chosen];
+    /// A whole sequence, of about so many steps.
+    pub fn sequence(mut self, steps: usize) -> Vec<Step> {
+        while self.steps.len() < steps {
+            if self.connected && self.one_in(TRANSACTION_ONE_IN) {
+                self.transaction();
+            } else if self.connected && self.one_in(WAITING_ONE_IN) {
+                self.waiting();
+            } else {
+                let args = self.plain();
+                self.push(MAIN, Act::Runs(args));
+            }
+        }
+        self.steps
+    }
+
+    fn push(&mut self, client: &'static str, act: Act) {
+        let pause_ms = if std::mem::take(&mut self.pause) { 2 * SHORT_MS } else { 0 };
+        self.steps.push(Step { client, act, pause_ms });
+    }
+
+    fn plain(&mut self) -> Vec<Vec<u8>> {
+        if self.one_in(SCRIPT_ONE_IN) { self.script() } else { self.command(Place::Plain) }
+    }
+
+    /// `MULTI`, commands, and an end; perhaps with keys that are watched, and perhaps changed.
+    fn transaction(&mut self) {
+        if self.one_in(3) {
+            let words = ["WATCH", "(", "$k", ")+"];
+            let watch = self.expanded(&words);
+            self.push(MAIN, Act::Runs(watch));
+            if self.one_in(2) {
+                let change = self.command(Place::Queued);
+                self.push(OTHER, Act::Runs(change));
+            }
+        }
+        self.push(MAIN, Act::Runs(vec![b"MULTI".to_vec()]));
+        let mut pause = false;
+        for _ in 0..self.below(5) {
+            let args = match self.below(16) {
+                0 => self.expanded(&["NOSUCH", "$v"]),
+                1 => self.script(),
+                _ => self.command(Place::Queued),
+            };
+            // It runs with the others.
+            pause |= std::mem::take(&mut self.pause);
+            self.push(MAIN, Act::Runs(args));
+        }
+        self.pause = pause;
+        let end: &[u8] = if self.one_in(8) { b"DISCARD" } else { b"EXEC" };
+        self.push(MAIN, Act::Runs(vec![end.to_vec()]));
+    }
+
+    /// Someone waits, others come, and then it goes.
+    fn waiting(&mut self) {
+        self.timeout = &["0"];
+        let waits = self.command(Place::Waiting);
+        self.timeout = TINY_TIMEOUTS;
+        self.push(WAITER, Act::Waits(waits));
+        for _ in 0..=self.below(4) {
+            match self.below(4) {
+                0 => self.transaction(),
+                1 => {
+                    let args = self.plain();
+                    self.push(MAIN, Act::Runs(args));
+                }
+                _ => {
+                    let form = PUSHES[self.below(PUSHES.len())];
+                    let words: Vec<&str> = form.split(' ').collect();
+                    let args = self.expanded(&words);
+                    self.push(MAIN, Act::Runs(args));
+                }
+            }
+        }
+        self.push(WAITER, Act::Leaves);
+    }
+
+    /// A script with a command as its arguments.
+    fn script(&mut self) -> Vec<Vec<u8>> {
+        let (source, hands_on) = SCRIPTS[self.below(SCRIPTS.len())];
+        let command = self.command(if hands_on { Place::Scripted } else { Place::Digested });
+        let mut args = vec![b"EVAL".to_vec(), source.as_bytes().to_vec()];
+        if source.contains("KEYS") || self.one_in(2) {
+            args.extend([b"1".to_vec(), self.key(b's')]);
+        } else {
+            args.push(b"0".to_vec());
+        }
+        args.extend(command);
+        args
+    }
+
+    fn expanded(&mut self, words: &[&str]) -> Vec<Vec<u8>> {
+        let mut args = Vec::new();
+        self.expand(words, &mut args);
+        args
+    }
+
+    fn command(&mut self, place: Place) -> Vec<Vec<u8>> {
+        let template = loop {
+            let chosen = self.below(self.templates.len());
+            let template = self.templates[chosen];
+            if fits(template, place) {
+                break template;
+            }
+        };
         let form = template.forms[self.below(template.forms.len())];
         let words: Vec<&str> = form.split_whitespace().collect();
         let mut args = vec![template.name.as_bytes().to_vec()];
         self.expand(&words, &mut args);
-        // Any other form of these answers by chance.
-        let chancy = matches!(template.name, "SPOP" | "SRANDMEMBER" | "HRANDFIELD" | "ZRANDMEMBER");
-        if !chancy && self.one_in(ODD_ONE_IN) {
+        // Any other form of some answers by chance, or waits.
+        let delicate = matches!(template.compare, Compare::Chance | Compare::Payload) || form.contains("$w");
+        let plain = matches!(place, Place::Plain | Place::Queued);
+        // What was no command yet in an older Redis spoils a whole transaction there.
+        let grown = place == Place::Queued && matches!(template.name, "UNLINK" | "ZRANK" | "ZREVRANK");
+        if plain && !delicate && !grown && self.one_in(ODD_ONE_IN) {
             self.spoil(&mut args);
         }
         args
@@ -165,6 +318,8 @@ impl Draw {
         let random = &mut self.random;
         match word {
             "$k" => pick(random, KEYS),
+            "$w" => pick(random, self.timeout),
+            "$p" => pick(random, DRAWS),
             "$s" => self.key(b's'),
             "$h" => self.key(b'h'),
             "$l" => self.key(b'l'),
@@ -240,6 +395,19 @@ impl Draw {
     }
 }
 
+/// Whether a command can stand in a place.
+fn fits(template: &Template, place: Place) -> bool {
+    let is_exact = template.compare == Compare::Exact;
+    let is_ordinary = !matches!(template.compare, Compare::Chance | Compare::Payload);
+    match place {
+        Place::Plain => true,
+        Place::Queued | Place::Scripted => is_ordinary,
+        // What differs on purpose could not be told.
+        Place::Digested => is_exact && template.name != "COPY" && !template.name.ends_with("INCRBYFLOAT"),
+        Place::Waiting => template.forms[0].contains("$w"),
+    }
+}
+
 fn pick(random: &mut Random, from: &[&str]) -> Vec<u8> {
     from[random.below(from.len() as u64) as usize].as_bytes().to_vec()
 }
@@ -285,14 +453,30 @@ mod tests {
 
     #[test]
     fn a_seed_names_a_sequence() {
-        let draw = |seed| Draw::new(seed, Version::NEWEST, 1_000_000_000).sequence(200);
+        let draw = |seed| Draw::new(seed, Version::NEWEST, true, 1_000_000_000).sequence(200);
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
     }
 
     #[test]
+    fn a_sequence_has_a_bit_of_everything() {
+        let steps = Draw::new(3, Version::NEWEST, true, 1_000_000_000).sequence(2_000);
+        let runs = |name: &str| {
+            let named = |step: &&Step| matches!(&step.act, Act::Runs(args) if args[0] == name.as_bytes());
+            steps.iter().filter(named).count()
+        };
+        for name in ["MULTI", "EXEC", "DISCARD", "WATCH", "EVAL", "SPOP", "RANDOMKEY", "DUMP", "BLPOP", "PEXPIRE"] {
+            assert!(runs(name) > 0, "no {name}");
+        }
+        assert!(steps.iter().filter(|step| matches!(step.act, Act::Waits(_))).count() > 10);
+        assert!(steps.iter().any(|step| step.client == OTHER) && steps.iter().any(|step| step.pause_ms > 0));
+        let alone = Draw::new(3, Version::NEWEST, false, 1_000_000_000).sequence(2_000);
+        assert!(alone.iter().all(|step| step.client == MAIN && matches!(step.act, Act::Runs(_))));
+    }
+
+    #[test]
     fn every_form_expands() {
-        let mut draw = Draw::new(1, Version::NEWEST, 1_000_000_000);
+        let mut draw = Draw::new(1, Version::NEWEST, true, 1_000_000_000);
         for template in TEMPLATES {
             for form in template.forms {
                 let words: Vec<&str> = form.split_whitespace().collect();

@@ -23,6 +23,10 @@ pub enum Compare {
     Doubles,
     /// Rows of four, of which the third depends on when each server looked.
     Pending,
+    /// What is drawn by chance from the key's members: as many, as distinct.
+    Chance,
+    /// Payloads: each server restores the other's.
+    Payload,
 }
 
 /// The forms of one command.
@@ -40,7 +44,7 @@ const fn template(name: &'static str, compare: Compare, forms: &'static [&'stati
     Template { name, compare, forms }
 }
 
-use Compare::{Doubles, Exact, Pending, Scan, ScanPairs, Unordered, UnorderedPairs, Within};
+use Compare::{Chance, Doubles, Exact, Payload, Pending, Scan, ScanPairs, Unordered, UnorderedPairs, Within};
 
 /// Every command that is drawn.
 #[rustfmt::skip]
@@ -81,7 +85,7 @@ pub const TEMPLATES: &[Template] = &[
     template("HDEL",         Exact, &["$h ( $f )+"]),
     template("HINCRBY",      Exact, &["$h $f $n"]),
     template("HINCRBYFLOAT", Exact, &["$h $f $d"]),
-    template("HRANDFIELD",   Unordered, &["$h 100"]),
+    template("HRANDFIELD",   Chance, &["$h", "$h 100 [ WITHVALUES ]", "$h $p [ WITHVALUES ]"]),
     template("HSCAN",        ScanPairs, &["$h 0 COUNT 1000 [ MATCH $g ]"]),
     template("HEXPIRE",      Exact, &["$h $t [ NX | XX | GT | LT ] FIELDS 1 $f"]),
     template("HPEXPIRE",     Exact, &["$h $T [ NX | XX | GT | LT ] FIELDS 2 $f $f"]),
@@ -104,6 +108,11 @@ pub const TEMPLATES: &[Template] = &[
     template("LTRIM",     Exact, &["$l $i $i"]),
     template("LMOVE",     Exact, &["$l $l < LEFT | RIGHT > < LEFT | RIGHT >"]),
     template("RPOPLPUSH", Exact, &["$l $l"]),
+    template("BLPOP",      Exact, &["( $l )+ $w"]),
+    template("BRPOP",      Exact, &["( $l )+ $w"]),
+    template("BLMPOP",     Exact, &["$w 1 $l < LEFT | RIGHT > [ COUNT $c ]", "$w 2 $l $l < LEFT | RIGHT >"]),
+    template("BLMOVE",     Exact, &["$l $l < LEFT | RIGHT > < LEFT | RIGHT > $w"]),
+    template("BRPOPLPUSH", Exact, &["$l $l $w"]),
 
     template("SADD",        Exact, &["$e ( $m )+"]),
     template("SREM",        Exact, &["$e ( $m )+"]),
@@ -112,8 +121,8 @@ pub const TEMPLATES: &[Template] = &[
     template("SMISMEMBER",  Exact, &["$e ( $m )+"]),
     template("SMEMBERS",    Unordered, &["$e"]),
     template("SMOVE",       Exact, &["$e $e $m"]),
-    template("SPOP",        Unordered, &["$e 100"]),
-    template("SRANDMEMBER", Unordered, &["$e 100"]),
+    template("SPOP",        Chance, &["$e", "$e 100", "$e $c"]),
+    template("SRANDMEMBER", Chance, &["$e", "$e 100", "$e $p"]),
     template("SINTER",      Unordered, &["( $e )+"]),
     template("SINTERCARD",  Exact, &["1 $e [ LIMIT $c ]", "2 $e $e [ LIMIT $c ]", "3 $e $e $e"]),
     template("SINTERSTORE", Exact, &["$e ( $e )+"]),
@@ -131,7 +140,7 @@ pub const TEMPLATES: &[Template] = &[
     template("ZMSCORE",          Doubles, &["$z ( $m )+"]),
     template("ZRANK",            Exact, &["$z $m"]),
     template("ZREVRANK",         Exact, &["$z $m"]),
-    template("ZRANDMEMBER",      Unordered, &["$z 100"]),
+    template("ZRANDMEMBER",      Chance, &["$z", "$z 100", "$z $p [ WITHSCORES ]"]),
     template("ZSCAN",            ScanPairs, &["$z 0 COUNT 1000 [ MATCH $g ]"]),
     template("ZCOUNT",           Exact, &["$z $r $r"]),
     template("ZLEXCOUNT",        Exact, &["$y $x $x"]),
@@ -152,6 +161,9 @@ pub const TEMPLATES: &[Template] = &[
     template("ZUNIONSTORE",      Exact, &["$z 2 $z $z [ WEIGHTS $d $d ] [ AGGREGATE < SUM | MIN | MAX > ]", "$z 2 $e $z"]),
     template("ZINTERSTORE",      Exact, &["$z 2 $z $z [ WEIGHTS $d $d ] [ AGGREGATE < SUM | MIN | MAX > ]", "$z 2 $e $z"]),
     template("ZDIFFSTORE",       Exact, &["$z 2 $z $z"]),
+    template("BZPOPMIN",         Doubles, &["( $z )+ $w"]),
+    template("BZPOPMAX",         Doubles, &["( $z )+ $w"]),
+    template("BZMPOP",           Doubles, &["$w 1 $z < MIN | MAX > [ COUNT $c ]", "$w 2 $z $z < MIN | MAX >"]),
     template("ZPOPMIN",          Doubles, &["$z", "$z $c"]),
     template("ZPOPMAX",          Doubles, &["$z", "$z $c"]),
     template("ZMPOP",            Doubles, &["1 $z < MIN | MAX > [ COUNT $c ]", "2 $z $z < MIN | MAX > [ COUNT $c ]"]),
@@ -190,6 +202,9 @@ pub const TEMPLATES: &[Template] = &[
     template("RENAME",      Exact, &["$k $k"]),
     template("RENAMENX",    Exact, &["$k $k"]),
     template("COPY",        Exact, &["$k $k [ REPLACE ]"]),
+    template("RANDOMKEY",   Chance, &[""]),
+    template("DUMP",        Payload, &["$k"]),
+    template("RESTORE",     Exact, &["$k $T $v [ REPLACE ]", "$k 0 $v REPLACE IDLETIME 5"]),
     template("KEYS",        Unordered, &["$g"]),
     template("SCAN",        Scan, &["0 COUNT 1000 [ MATCH $g ] [ TYPE < string | hash | list | set | zset | stream | nope > ]"]),
 ];
@@ -200,18 +215,23 @@ pub const AS_IN_7_0: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROUP",
 
 /// Commands of the data types that are not drawn, and why.
 pub const NOT_DRAWN: &[(&str, &str)] = &[
-    ("BLPOP", "it would wait"),
-    ("BRPOP", "it would wait"),
-    ("BLMPOP", "it would wait"),
-    ("BLMOVE", "it would wait"),
-    ("BRPOPLPUSH", "it would wait"),
-    ("BZPOPMIN", "it would wait"),
-    ("BZPOPMAX", "it would wait"),
-    ("BZMPOP", "it would wait"),
-    ("RANDOMKEY", "its reply is any key"),
     ("WAIT", "it is about replicas"),
     ("WAITAOF", "it is about replicas"),
-    ("DUMP", "its bytes name a version"),
-    ("RESTORE", "its bytes name a version"),
     ("XACKDEL", "what it finds acknowledged before goes, too"),
+];
+
+/// Scripts whose arguments are a command, and whether they answer as it does. The others want an exact reply.
+pub const SCRIPTS: &[(&str, bool)] = &[
+    ("return redis.call(unpack(ARGV))", true),
+    ("return redis.pcall(unpack(ARGV))", true),
+    (
+        "local r = redis.pcall(unpack(ARGV)) if type(r) == 'table' then return r.err or r.ok or #r end return {type(r), r}",
+        false,
+    ),
+    ("return {redis.call('SET', KEYS[1], 'x'), redis.call(unpack(ARGV))}", false),
+    (
+        "redis.call('APPEND', KEYS[1], 1.5) local r = redis.pcall(unpack(ARGV)) return {r, r == false, tostring(KEYS[1])}",
+        false,
+    ),
+    ("local n = 0 for i = 1, 2 do local r = redis.call(unpack(ARGV)) n = n + (r and 1 or 0) end return n + 0.7", false),
 ];

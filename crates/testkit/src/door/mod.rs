@@ -63,6 +63,9 @@ pub trait Door {
     /// The next reply for a client, if one comes in time.
     fn receive(&mut self, client: &str, patience: Duration) -> Result<Option<Reply>>;
 
+    /// A client goes.
+    fn leave(&mut self, _client: &str) {}
+
     /// Lets time pass.
     fn pass(&mut self, ms: u64);
 

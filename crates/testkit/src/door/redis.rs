@@ -37,6 +37,8 @@ impl RealServer {
         let child = Command::new(binary)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(folder.path())
+            // It looks this often whether a blocked client's time is up.
+            .args(["--hz", "500"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -105,6 +105,10 @@ impl Door for RespDoor {
         self.connection(client)?.receive(patience)
     }
 
+    fn leave(&mut self, client: &str) {
+        self.connections.remove(client);
+    }
+
     fn pass(&mut self, ms: u64) {
         std::thread::sleep(Duration::from_millis(ms + SLACK_MS));
     }

@@ -202,6 +202,10 @@ impl Door for SessionDoor {
         Ok(self.talk(client)?.unread.pop_front())
     }
 
+    fn leave(&mut self, client: &str) {
+        self.clients.remove(client);
+    }
+
     fn pass(&mut self, ms: u64) {
         self.advance_to(self.now_us + ms * 1_000);
     }
