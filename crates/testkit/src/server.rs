@@ -30,7 +30,6 @@ const VALKEY_WORDS: &[(&str, &str)] = &[
     ("ERR redis.setresp() requires", "ERR server.setresp() requires"),
     ("ERR redis.log() requires", "ERR server.log() requires"),
     ("Invalid command passed to redis.acl_check_cmd()", "Invalid command passed to server.acl_check_cmd()"),
-    ("ERR Invalid debug level.", "ERR Invalid log level."),
 ];
 
 /// Digits of a script's name.

@@ -138,7 +138,7 @@ fn log(args: &MultiValue) -> mlua::Result<()> {
     match args.front() {
         Some(Value::Integer(0..=3)) => Ok(()),
         Some(Value::Number(level)) if (0.0..4.0).contains(level) => Ok(()),
-        Some(Value::Integer(_) | Value::Number(_)) => Err(fail("ERR Invalid debug level.")),
+        Some(Value::Integer(_) | Value::Number(_)) => Err(fail("ERR Invalid log level.")),
         _ => Err(fail("ERR First argument must be a number (log level).")),
     }
 }

@@ -286,7 +286,7 @@ fn errors_read_as_in_redis() {
             "ERR Write commands are not allowed from read-only scripts. script: SHA, on @user_script:2.",
         ),
         ("return redis.setresp(4)", "ERR RESP version must be 2 or 3. script: SHA, on @user_script:1."),
-        ("return redis.log(9, 'x')", "ERR Invalid debug level. script: SHA, on @user_script:1."),
+        ("return redis.log(9, 'x')", "ERR Invalid log level. script: SHA, on @user_script:1."),
         (
             "return string.rep()",
             "ERR user_script:1: bad argument #1 to 'rep' (string expected, got no value) script: SHA, on @user_script:1.",

@@ -40,11 +40,11 @@ pub(crate) const ROWS: &[Command] = &[
     list("LTRIM",       4, ltrim)     .writes().key(1)               .doc("1.0.0", "Removes all elements outside a range of indexes."),
     list("LMOVE",       5, lmove)     .writes().keys(1, 2, 1).grows().doc("6.2.0", "Moves an element from an end of one list to an end of another."),
     list("RPOPLPUSH",   3, rpoplpush) .writes().keys(1, 2, 1).grows().doc("1.2.0", "Moves the last element of one list to the front of another."),
-    list("BLPOP",      -3, blpop)     .writes().keys(1, -2, 1).blocks().no_script().doc("2.0.0", "Removes and returns the first element of the first list that has one, or waits for one."),
-    list("BRPOP",      -3, brpop)     .writes().keys(1, -2, 1).blocks().no_script().doc("2.0.0", "Removes and returns the last element of the first list that has one, or waits for one."),
+    list("BLPOP",      -3, blpop)     .writes().keys(1, -2, 1).blocks().doc("2.0.0", "Removes and returns the first element of the first list that has one, or waits for one."),
+    list("BRPOP",      -3, brpop)     .writes().keys(1, -2, 1).blocks().doc("2.0.0", "Removes and returns the last element of the first list that has one, or waits for one."),
     list("BLMPOP",     -5, blmpop)    .writes().count_at(2).blocks() .doc("7.0.0", "Removes and returns elements from the first list that has any, or waits for some."),
-    list("BLMOVE",      6, blmove)    .writes().keys(1, 2, 1).grows().blocks().no_script().doc("6.2.0", "Moves an element from an end of one list to an end of another, or waits for one."),
-    list("BRPOPLPUSH",  4, brpoplpush).writes().keys(1, 2, 1).grows().blocks().no_script().doc("2.2.0", "Moves the last element of one list to the front of another, or waits for one."),
+    list("BLMOVE",      6, blmove)    .writes().keys(1, 2, 1).grows().blocks().doc("6.2.0", "Moves an element from an end of one list to an end of another, or waits for one."),
+    list("BRPOPLPUSH",  4, brpoplpush).writes().keys(1, 2, 1).grows().blocks().doc("2.2.0", "Moves the last element of one list to the front of another, or waits for one."),
 ];
 
 const fn list(name: &'static str, arity: i8, handler: crate::command::Handler) -> Command {

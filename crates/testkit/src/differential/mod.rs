@@ -20,6 +20,7 @@ use dormouse_proto::Reply;
 use crate::door::Door;
 use crate::page::Version;
 use crate::reply_text;
+use crate::server::Server;
 use compare::{Urn, alike, compare_of, same, subject};
 pub use differences::{DIFFERENCES, Difference};
 pub use draw::{Act, Draw, MAIN, OTHER, Step, WAITER, keys};
@@ -179,6 +180,10 @@ impl Pair<'_> {
             state.queued = None;
         }
         if let Some(queue) = &mut state.queued {
+            // Only in a sequence made shorter do these stand here.
+            if name == b"MULTI" || name == b"WATCH" {
+                return Ok(None);
+            }
             let (ours, theirs) = self.both(MAIN, args)?;
             if ours == Reply::status("QUEUED") {
                 queue.push(args.to_vec());
@@ -271,7 +276,9 @@ impl Pair<'_> {
         let restore = |payload: &[u8]| {
             [b"RESTORE".to_vec(), args[1].clone(), b"0".to_vec(), payload.to_vec(), b"REPLACE".to_vec()]
         };
-        let restored_here = one(self.ours.run(MAIN, &restore(their_payload))?);
+        // Valkey's payloads are of a version of its own.
+        let is_valkey = self.theirs.abilities().server == Server::Valkey;
+        let restored_here = one(self.ours.run(MAIN, &restore(if is_valkey { our_payload } else { their_payload }))?);
         let restored_there = one(self.theirs.run(MAIN, &restore(our_payload))?);
         if restored_here == Reply::OK && restored_there == Reply::OK {
             return self.content_of(&args[1]);

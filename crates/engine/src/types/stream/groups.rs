@@ -140,10 +140,11 @@ pub(super) fn xack(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 /// asks for both wants it gone.
 pub(super) fn xackdel(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let (key, name) = (args[1], args[2]);
-    let Listed { policy, ids } = Listed::parse(&args[3..])?;
+    let listed = Listed::parse(&args[3..])?;
     let Some((stream, group)) = txn.get::<Stream>(key)?.and_then(|stream| Some((stream, stream.group(name)?))) else {
-        return Ok(Reply::Array(vec![Reply::Integer(-1); ids.len()]));
+        return Ok(Reply::Array(vec![Reply::Integer(-1); listed.ids.len()]));
     };
+    let (policy, ids) = (listed.policy, listed.ids()?);
     let (mut done, mut going) = (Vec::new(), Vec::new());
     let mut replies = Vec::with_capacity(ids.len());
     for id in ids {

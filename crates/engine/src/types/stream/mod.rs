@@ -105,13 +105,14 @@ impl Policy {
 }
 
 /// `[KEEPREF | DELREF | ACKED] IDS numids id [id …]`, in any order.
-struct Listed {
+struct Listed<'a> {
     policy: Policy,
-    ids: Vec<Id>,
+    /// As they were sent: Redis does not look at them where there is nothing to find.
+    ids: Args<'a>,
 }
 
-impl Listed {
-    fn parse(mut rest: Args<'_>) -> Result<Self, CommandError> {
+impl<'a> Listed<'a> {
+    fn parse(mut rest: Args<'a>) -> Result<Self, CommandError> {
         let (mut policy, mut texts) = (None, None);
         while let Some((word, after)) = rest.split_first() {
             rest = after;
@@ -127,9 +128,11 @@ impl Listed {
                 return Err(CommandError::Syntax);
             }
         }
-        let texts = texts.ok_or(CommandError::Syntax)?;
-        let ids = texts.iter().map(|text| Id::parse(text, 0)).collect::<Result<_, _>>()?;
-        Ok(Self { policy: policy.unwrap_or_default(), ids })
+        Ok(Self { policy: policy.unwrap_or_default(), ids: texts.ok_or(CommandError::Syntax)? })
+    }
+
+    fn ids(&self) -> Result<Vec<Id>, CommandError> {
+        self.ids.iter().map(|text| Id::parse(text, 0)).collect()
     }
 }
 

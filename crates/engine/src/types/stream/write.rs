@@ -345,10 +345,11 @@ pub(super) fn delete(txn: &mut Txn<'_>, key: &[u8], ids: &[Id], policy: Policy) 
 }
 
 pub(super) fn xdelex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let (key, Listed { policy, ids }) = (args[1], Listed::parse(&args[2..])?);
+    let (key, listed) = (args[1], Listed::parse(&args[2..])?);
     let Some(stream) = txn.get::<Stream>(key)? else {
-        return Ok(Reply::Array(vec![Reply::Integer(-1); ids.len()]));
+        return Ok(Reply::Array(vec![Reply::Integer(-1); listed.ids.len()]));
     };
+    let (policy, ids) = (listed.policy, listed.ids()?);
     let mut going = Vec::new();
     let mut replies = Vec::with_capacity(ids.len());
     for id in ids {

@@ -62,8 +62,8 @@ pub(crate) const ROWS: &[Command] = &[
     zset("ZPOPMIN",          -2, pop::zpopmin)            .writes().key(1).fast()          .doc("5.0.0", "Removes and returns the members with the lowest scores."),
     zset("ZPOPMAX",          -2, pop::zpopmax)            .writes().key(1).fast()          .doc("5.0.0", "Removes and returns the members with the highest scores."),
     zset("ZMPOP",            -4, pop::zmpop)              .writes().count_at(1)            .doc("7.0.0", "Removes and returns members of the first of several sets that has any."),
-    zset("BZPOPMIN",         -3, pop::bzpopmin)           .writes().keys(1, -2, 1).fast().blocks().no_script().doc("5.0.0", "Removes and returns the member with the lowest score of the first set that has any, or waits for one."),
-    zset("BZPOPMAX",         -3, pop::bzpopmax)           .writes().keys(1, -2, 1).fast().blocks().no_script().doc("5.0.0", "Removes and returns the member with the highest score of the first set that has any, or waits for one."),
+    zset("BZPOPMIN",         -3, pop::bzpopmin)           .writes().keys(1, -2, 1).fast().blocks().doc("5.0.0", "Removes and returns the member with the lowest score of the first set that has any, or waits for one."),
+    zset("BZPOPMAX",         -3, pop::bzpopmax)           .writes().keys(1, -2, 1).fast().blocks().doc("5.0.0", "Removes and returns the member with the highest score of the first set that has any, or waits for one."),
     zset("BZMPOP",           -5, pop::bzmpop)             .writes().count_at(2).blocks()   .doc("7.0.0", "Removes and returns members of the first of several sets that has any, or waits for one."),
 ];
 
