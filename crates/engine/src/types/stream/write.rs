@@ -323,7 +323,7 @@ pub(super) fn xdel(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::count(count))
 }
 
-/// Removes entries, those that are there, and announces it; how many.
+/// Removes entries, those that are there, and announces it; how many. References go even to entries that are gone.
 pub(super) fn delete(txn: &mut Txn<'_>, key: &[u8], ids: &[Id], policy: Policy) -> Result<usize, Stop> {
     let Some(stream) = txn.get::<Stream>(key)? else {
         return Ok(0);
@@ -331,16 +331,17 @@ pub(super) fn delete(txn: &mut Txn<'_>, key: &[u8], ids: &[Id], policy: Policy) 
     let mut there: Vec<Id> = ids.iter().copied().filter(|id| stream.entry(*id).is_some()).collect();
     there.sort_unstable();
     there.dedup();
-    let Some(highest) = there.last() else {
-        return Ok(0);
-    };
     let count = there.len();
     let references = policy == Policy::DeleteReferences;
-    let mut changes = if references { without_references(stream, &there) } else { Vec::new() };
-    let max_deleted = stream.position().max_deleted.max(*highest);
-    changes.push(Change::erase(there, max_deleted));
+    let mut changes = if references { without_references(stream, ids) } else { Vec::new() };
+    if let Some(&highest) = there.last() {
+        let max_deleted = stream.position().max_deleted.max(highest);
+        changes.push(Change::erase(there, max_deleted));
+    }
     super::apply(txn, key, changes)?;
-    txn.notify(Event::Stream, "xdel", key);
+    if count > 0 {
+        txn.notify(Event::Stream, "xdel", key);
+    }
     Ok(count)
 }
 
@@ -353,14 +354,13 @@ pub(super) fn xdelex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut going = Vec::new();
     let mut replies = Vec::with_capacity(ids.len());
     for id in ids {
-        replies.push(Reply::Integer(match () {
-            () if going.contains(&id) || stream.entry(id).is_none() => -1,
-            () if policy == Policy::Acknowledged && is_referenced(stream, id) => 2,
-            () => {
-                going.push(id);
-                1
-            }
-        }));
+        if policy == Policy::Acknowledged && is_referenced(stream, id) {
+            replies.push(Reply::Integer(2));
+            continue;
+        }
+        let there = !going.contains(&id) && stream.entry(id).is_some();
+        going.push(id);
+        replies.push(Reply::Integer(if there { 1 } else { -1 }));
     }
     delete(txn, key, &going, policy)?;
     Ok(Reply::Array(replies))
