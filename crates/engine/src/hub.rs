@@ -21,14 +21,23 @@ pub struct Limits {
     pub string_bytes_max: usize,
     /// Largest value of one key, in bytes of memory.
     pub record_bytes_max: usize,
+    /// Effects of one transaction or script, in bytes, past which it may not write more: with the largest value on top
+    /// they still fit a record of the log.
+    pub journal_bytes_max: usize,
     /// Most memory one script's interpreter may use, in bytes.
     pub script_bytes_max: usize,
     /// Most distinct scripts kept for `EVALSHA`; the oldest goes first.
     pub scripts_max: usize,
+    /// Most bytes of text they may have together; the oldest go first, and a script longer than this is refused.
+    pub scripts_bytes_max: usize,
     /// Most bytes a transaction may queue.
     pub transaction_bytes_max: usize,
     /// Most entries of a stream that may be pending with one consumer.
     pub pending_max: usize,
+    /// Largest reply of a command that only reads, in bytes. (What others answer is bounded by the values they change.)
+    pub reply_bytes_max: usize,
+    /// Bytes of replies after which a pipeline or transaction runs no further command.
+    pub replies_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -37,10 +46,14 @@ impl Default for Limits {
             key_bytes_max: 32 * 1024,
             string_bytes_max: 512 << 20,
             record_bytes_max: 600 << 20,
+            journal_bytes_max: 256 << 20,
             script_bytes_max: 64 << 20,
             scripts_max: 10_000,
+            scripts_bytes_max: 64 << 20,
             transaction_bytes_max: 256 << 20,
             pending_max: 100_000,
+            reply_bytes_max: 600 << 20,
+            replies_bytes_max: 256 << 20,
         }
     }
 }
@@ -117,6 +130,7 @@ pub struct Hub {
     waiting: HashMap<Blob, BTreeSet<Ticket>>,
     scripts: HashMap<String, Arc<[u8]>>,
     scripts_order: VecDeque<String>,
+    scripts_bytes: usize,
     /// One line for each connected client, refreshed as it works.
     pub clients: BTreeMap<ClientId, crate::client::Client>,
     /// The setting `notify-keyspace-events`.
@@ -316,10 +330,11 @@ impl Hub {
         }
         self.scripts.insert(sha.to_owned(), Arc::from(source));
         self.scripts_order.push_back(sha.to_owned());
-        if self.scripts_order.len() > self.limits.scripts_max
+        self.scripts_bytes += source.len();
+        while (self.scripts.len() > self.limits.scripts_max || self.scripts_bytes > self.limits.scripts_bytes_max)
             && let Some(oldest) = self.scripts_order.pop_front()
         {
-            self.scripts.remove(&oldest);
+            self.scripts_bytes -= self.scripts.remove(&oldest).map_or(0, |source| source.len());
         }
     }
 
@@ -332,6 +347,7 @@ impl Hub {
     pub fn forget_scripts(&mut self) {
         self.scripts.clear();
         self.scripts_order.clear();
+        self.scripts_bytes = 0;
     }
 
     /// How many scripts are kept.
@@ -355,6 +371,23 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kept_scripts_are_bounded_in_number_and_bytes() {
+        let mut hub = Hub::default();
+        (hub.limits.scripts_max, hub.limits.scripts_bytes_max) = (3, 100);
+        let kept = |hub: &Hub| ["a", "b", "c", "d", "e"].map(|sha| hub.script(sha).is_some());
+        for sha in ["a", "b", "c", "d"] {
+            hub.keep_script(sha, &[b' '; 20]);
+        }
+        assert_eq!(kept(&hub), [false, true, true, true, false]);
+        hub.keep_script("e", &[b' '; 75]);
+        assert_eq!(kept(&hub), [false, false, false, true, true]);
+        hub.keep_script("e", &[b' '; 75]);
+        assert_eq!(hub.scripts_bytes, 95, "it is there already");
+        hub.forget_scripts();
+        assert_eq!((hub.scripts(), hub.scripts_bytes), (0, 0));
+    }
 
     #[test]
     fn the_events_setting_reads_back_as_redis_prints_it() {

@@ -35,9 +35,6 @@ mod op {
     pub(super) const FLUSH: u8 = 7;
 }
 
-/// Effects of one transaction or script, in bytes, past which it may not write more: with the largest value on top they
-/// still fit a record of the log.
-const JOURNAL_BYTES_MAX: usize = 256 << 20;
 /// Room made for the effects of a key before they are known, so that the usual ones find it.
 const JOURNAL_ROOM: usize = 128;
 
@@ -296,11 +293,16 @@ impl<'a> Txn<'a> {
     /// Runs one command that has passed every check.
     pub fn run(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
         command.check_limits(self, args)?;
-        if self.journal.bytes.len() > JOURNAL_BYTES_MAX && command.effect == Effect::Writes {
+        if self.journal.bytes.len() > self.hub.limits.journal_bytes_max && command.effect == Effect::Writes {
             return Err(CommandError::RecordTooLarge.into());
         }
         self.reading = command.effect == Effect::Reads;
-        (command.handler())(self, args)
+        let reply = (command.handler())(self, args)?;
+        let limit = self.hub.limits.reply_bytes_max;
+        if command.effect == Effect::Reads && reply.bytes() > limit {
+            return Err(CommandError::ReplyTooLarge(limit).into());
+        }
+        Ok(reply)
     }
 
     /// Forbids commands to wait, for MULTI and scripts.
@@ -460,8 +462,14 @@ impl<'a> Txn<'a> {
             {
                 end = Some(end.map_or(last, |end| end.min(last)));
             }
-            let cold = stored.into_iter().filter(|(hash, key)| self.space.find(*hash, key).is_none());
-            keys.extend(cold.map(|(hash, key)| (hash, key, true)));
+            for (hash, key) in stored {
+                if self.space.find(hash, &key).is_some() {
+                    continue;
+                }
+                // Dead keys were removed before a command that walks over all keys, but nobody knew that a script would.
+                let alive = self.script.is_none() || self.is_alive_in_store(hash, &key)?;
+                keys.push((hash, key, alive));
+            }
         }
         keys.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         let mut page = Vec::with_capacity(count.min(keys.len()));
@@ -478,6 +486,12 @@ impl<'a> Txn<'a> {
             }
         }
         Ok((end.map_or(Cursor(0), Cursor::after), page))
+    }
+
+    /// Whether a cold key has not passed its deadline, without bringing it into memory.
+    fn is_alive_in_store(&self, hash: u64, key: &[u8]) -> Result<bool, Stop> {
+        let record = self.source.load(hash, key)?;
+        Ok(record.is_some_and(|record| record.expires_at == 0 || record.expires_at > self.now_ms()))
     }
 
     // --- writing -------------------------------------------------------------------------------------------------

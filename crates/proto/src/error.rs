@@ -103,6 +103,15 @@ pub enum CommandError {
     /// A request or reply past the limit.
     #[error("ERR max request size exceeded")]
     RequestTooLarge,
+    /// One command's reply past the limit, in bytes.
+    #[error("ERR max request size exceeded by the reply. Limit: {0} bytes")]
+    ReplyTooLarge(usize),
+    /// A command of a pipeline behind replies that reach the limit, in bytes.
+    #[error("ERR max request size exceeded by the replies before this command. Limit: {0} bytes. It was not run.")]
+    PipelineTooLarge(usize),
+    /// A transaction whose replies together pass the limit, in bytes.
+    #[error("ERR max request size exceeded by the replies of the transaction. Limit: {0} bytes. Nothing was changed.")]
+    TransactionTooLarge(usize),
     /// A value that would grow past the limit.
     #[error("ERR max single record size exceeded")]
     RecordTooLarge,

@@ -71,6 +71,21 @@ impl Reply {
         value.map_or(Self::Null, Self::Bulk)
     }
 
+    /// Bytes it takes once it is written, near enough.
+    pub fn bytes(&self) -> usize {
+        /// A little text around each part.
+        const PART: usize = 32;
+        let all = |replies: &[Self]| replies.iter().map(Self::bytes).sum::<usize>();
+        PART + match self {
+            Self::Status(text) | Self::Bulk(text) | Self::Verbatim(text) => text.len(),
+            Self::Array(items) | Self::Set(items) | Self::Push(items) | Self::Many(items) => all(items),
+            Self::Map(pairs) | Self::Pairs(pairs) | Self::Keyed(pairs) => {
+                pairs.iter().map(|(left, right)| left.bytes() + right.bytes()).sum()
+            }
+            Self::Integer(_) | Self::Double(_) | Self::Bool(_) | Self::Null | Self::NullArray | Self::Error(_) => 0,
+        }
+    }
+
     /// An array of bulk strings.
     pub fn bulks(values: impl IntoIterator<Item = Blob>) -> Self {
         Self::Array(values.into_iter().map(Self::Bulk).collect())

@@ -58,9 +58,15 @@ fn split(args: Args<'_>) -> Result<(Args<'_>, Args<'_>), CommandError> {
     Ok(rest.split_at(count))
 }
 
+/// A script that no bound on kept ones has room for.
+fn check_length(txn: &mut Txn<'_>, source: &[u8]) -> Result<(), CommandError> {
+    if source.len() > txn.hub().limits.scripts_bytes_max { Err(CommandError::RequestTooLarge) } else { Ok(()) }
+}
+
 fn run_text(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     let (keys, rest) = split(args)?;
     let source = args[1];
+    check_length(txn, source)?;
     let sha = script::sha(source);
     if txn.hub().script(&sha).is_none() {
         // Only what compiles is kept.
@@ -78,6 +84,7 @@ fn run_kept(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
 }
 
 fn load(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    check_length(txn, args[2])?;
     let sha = script::sha(args[2]);
     script::compile(args[2], &sha)?;
     txn.hub().keep_script(&sha, args[2]);
@@ -98,4 +105,20 @@ fn flush(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     }
     txn.hub().forget_scripts();
     Ok(Reply::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    #[test]
+    fn a_script_too_long_to_be_kept_is_refused() {
+        let mut bench = Bench::new();
+        bench.hub.limits.scripts_bytes_max = 20;
+        assert_eq!(bench.run_args(&[b"EVAL", b"return 12345678", b"0"]), Reply::Integer(12_345_678));
+        let long = b"return 12345678901234".as_slice();
+        assert_eq!(bench.run_args(&[b"EVAL", long, b"0"]), CommandError::RequestTooLarge.into());
+        assert_eq!(bench.run_args(&[b"SCRIPT", b"LOAD", long]), CommandError::RequestTooLarge.into());
+    }
 }
