@@ -10,12 +10,17 @@ use std::sync::Arc;
 use dormouse_engine::{Record, Stored};
 use dormouse_proto::Blob;
 use dormouse_storage::{Batch, Log, Store};
+use parking_lot::MutexGuard;
 
 use crate::database::Database;
 use crate::layout::{self, Meta};
 
 /// Dirty keys taken under one hold of a database's lock.
 const KEYS_PER_HOLD: usize = 64;
+/// Bytes of their records after which the lock is let go even so.
+const BYTES_PER_HOLD: usize = 4 << 20;
+/// Keys told under one hold that the store has caught up with them.
+const SETTLED_PER_HOLD: usize = 256;
 /// Bytes of records after which a batch is applied; a checkpoint may take several.
 const BATCH_BYTES_MAX: usize = 64 << 20;
 
@@ -34,7 +39,10 @@ struct Staged {
 pub(crate) fn run(databases: &[Arc<Database>], log: &Log, store: &dyn Store) -> Result<usize, dormouse_storage::Error> {
     let upto = log.last();
     let mut written = 0;
-    for database in databases {
+    let mut left: Vec<&Arc<Database>> = databases.iter().collect();
+    while !left.is_empty() {
+        // What a long script holds comes last: it must not keep the others from the store.
+        let database = left.swap_remove(left.iter().position(|database| !database.is_busy()).unwrap_or(0));
         // Taken once: what is changed from now on comes after `upto`, and is the next checkpoint's.
         let (epoch, mut waiting) = {
             let mut state = database.hold_patiently();
@@ -74,8 +82,9 @@ fn collect(database: &Database, epoch: u32, waiting: &mut Vec<(u64, Blob)>) -> V
             waiting.clear();
             break;
         }
+        let held_from = bytes;
         for _ in 0..KEYS_PER_HOLD {
-            if bytes > BATCH_BYTES_MAX {
+            if bytes > BATCH_BYTES_MAX || bytes - held_from > BYTES_PER_HOLD {
                 break;
             }
             let Some((hash, key)) = waiting.pop() else { break };
@@ -89,6 +98,7 @@ fn collect(database: &Database, epoch: u32, waiting: &mut Vec<(u64, Blob)>) -> V
             bytes += record.len() + key.len();
             staged.push(Staged { hash, key, seq: entry.seq, epoch, before: entry.stored, after, record });
         }
+        MutexGuard::unlock_fair(state);
     }
     staged
 }
@@ -117,13 +127,21 @@ fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -
     batch.put(layout::meta(id), meta.write());
     log.sync()?;
     store.apply(&batch, store.applied())?;
-    let mut state = database.hold_patiently();
-    state.meta = meta;
-    state.reaped_until.clear();
-    if state.space.epoch() == meta.epoch {
-        for key in staged.iter().filter(|staged| staged.epoch == meta.epoch) {
+    {
+        let mut state = database.hold_patiently();
+        state.meta = meta;
+        state.reaped_until.clear();
+    }
+    let written: Vec<&Staged> = staged.iter().filter(|staged| staged.epoch == meta.epoch).collect();
+    for some in written.chunks(SETTLED_PER_HOLD) {
+        let mut state = database.hold_patiently();
+        if state.space.epoch() != meta.epoch {
+            break;
+        }
+        for key in some {
             state.space.settle(key.hash, &key.key, key.seq, key.after);
         }
+        MutexGuard::unlock_fair(state);
     }
     Ok(())
 }
@@ -152,5 +170,161 @@ fn stage(batch: &mut Batch, meta: &mut Meta, id: crate::DatabaseId, staged: &Sta
         }
     } else {
         batch.put(place, record.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use dormouse_engine::{Client, ClientId, Door, Grant, Keyspace, Moment, Patient};
+    use dormouse_proto::Reply;
+    use dormouse_storage::{Durability, LogOptions, Lsn, MemoryStore};
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::database::{DatabaseId, Ran, Work};
+    use crate::recovery;
+
+    type Interruption = Box<dyn FnMut() + Send>;
+
+    /// A store that lets something happen each time after it has been written.
+    #[derive(Default)]
+    struct Interrupted {
+        inside: MemoryStore,
+        applied: AtomicUsize,
+        then: Mutex<Option<Interruption>>,
+    }
+
+    impl Store for Interrupted {
+        fn get(&self, key: &[u8]) -> dormouse_storage::Result<Option<Bytes>> {
+            self.inside.get(key)
+        }
+
+        fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> dormouse_storage::Result<Vec<(Bytes, Bytes)>> {
+            self.inside.scan(from, until, limit)
+        }
+
+        fn scan_keys(&self, from: &[u8], until: &[u8], limit: usize) -> dormouse_storage::Result<Vec<Bytes>> {
+            self.inside.scan_keys(from, until, limit)
+        }
+
+        fn apply(&self, batch: &Batch, upto: Lsn) -> dormouse_storage::Result<()> {
+            self.inside.apply(batch, upto)?;
+            self.applied.fetch_add(1, Ordering::Relaxed);
+            if let Some(then) = &mut *self.then.lock() {
+                then();
+            }
+            Ok(())
+        }
+
+        fn applied(&self) -> Lsn {
+            self.inside.applied()
+        }
+
+        fn disk_bytes(&self) -> dormouse_storage::Result<u64> {
+            self.inside.disk_bytes()
+        }
+    }
+
+    fn run_on(database: &Database, line: &str) -> Reply {
+        let args: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        let mut client = Client::new(ClientId(1), Door::Resp, Grant::Full);
+        let command = dormouse_engine::find(&args).unwrap().command;
+        match database.run(&mut client, Work::One(command, &args), Moment { now_us: 1, seed: 1 }, &Patient) {
+            Ran::Done { reply, .. } => reply,
+            ran => panic!("{ran:?}"),
+        }
+    }
+
+    fn open(dir: &Path, store: &Arc<Interrupted>) -> (Arc<Log>, Arc<Database>) {
+        let id = DatabaseId(1);
+        let as_store = || Arc::clone(store) as Arc<dyn Store>;
+        let (log, mut found) = recovery::run(dir, LogOptions::default(), &as_store()).unwrap();
+        let (log, found) = (Arc::new(log), found.remove(&id));
+        let (meta, space, seq) =
+            found.map_or((Meta::default(), Keyspace::default(), 0), |found| (found.meta, found.space, found.seq));
+        let database = Database::new(id, Arc::clone(&log), as_store(), Durability::None, meta, space, seq);
+        (log, Arc::new(database))
+    }
+
+    /// Checkpoints while something happens after each write to the store; then what a start finds.
+    fn interrupted(dir: &Path, lines: &[&str], then: impl Fn(&Database) + Send + 'static) -> (usize, Arc<Database>) {
+        let store = Arc::new(Interrupted::default());
+        let (log, database) = open(dir, &store);
+        for line in lines {
+            run_on(&database, line);
+        }
+        let theirs = Arc::clone(&database);
+        *store.then.lock() = Some(Box::new(move || then(&theirs)));
+        run(&[Arc::clone(&database)], &log, &*store).unwrap();
+        *store.then.lock() = None;
+        let applied = store.applied.load(Ordering::Relaxed);
+        log.close().unwrap();
+        drop((log, database));
+        let (_, database) = open(dir, &store);
+        (applied, database)
+    }
+
+    #[test]
+    fn a_database_emptied_during_a_checkpoint_stays_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = "v".repeat(BATCH_BYTES_MAX / 2 + 1);
+        // More than one batch, so that some keys still wait when the database is emptied.
+        let lines = ["a", "b", "c", "d", "e"].map(|key| format!("SET {key} {large}"));
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let (_, database) = interrupted(dir.path(), &lines, |database| {
+            run_on(database, "FLUSHDB");
+            run_on(database, "SET b new");
+        });
+        assert_eq!(run_on(&database, "DBSIZE"), Reply::Integer(1));
+        assert_eq!(run_on(&database, "GET b"), Reply::bulk("new"));
+        assert_eq!(run_on(&database, "EXISTS a b c d e"), Reply::Integer(1));
+    }
+
+    #[test]
+    fn a_large_value_that_keeps_changing_does_not_keep_a_checkpoint_from_ending() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = format!("SET hot {}", "v".repeat(BATCH_BYTES_MAX + 1));
+        let changes = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&changes);
+        let (applied, database) = interrupted(dir.path(), &[&large], move |database| {
+            assert!(count.fetch_add(1, Ordering::Relaxed) < 10, "the checkpoint does not end");
+            run_on(database, "APPEND hot x");
+        });
+        assert_eq!(applied, 2, "the value, and the end");
+        let length = BATCH_BYTES_MAX + 1 + changes.load(Ordering::Relaxed);
+        assert_eq!(run_on(&database, "STRLEN hot"), Reply::count(length));
+    }
+
+    /// Whoever asks all the while finds the database with some keys settled, not only with all or none.
+    #[test]
+    fn others_get_their_turn_while_a_checkpoint_settles() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Interrupted::default());
+        let (log, database) = open(dir.path(), &store);
+        for n in 0..200 {
+            let pairs: Vec<String> = (0..1_000).map(|m| format!("key:{n}:{m} v")).collect();
+            run_on(&database, &format!("MSET {}", pairs.join(" ")));
+        }
+        let is_dirty = |key: &[u8]| {
+            let state = database.hold_patiently();
+            state.space.find(dormouse_engine::hash(key), key).is_some_and(|entry| entry.dirty)
+        };
+        let turns = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let mut turns = 0;
+                while is_dirty(b"key:0:0") {
+                    // The newest go first.
+                    turns += usize::from(!is_dirty(b"key:199:999") && is_dirty(b"key:0:0"));
+                }
+                turns
+            });
+            run(&[Arc::clone(&database)], &log, &*store).unwrap();
+            asking.join().unwrap()
+        });
+        assert!(turns > 0);
     }
 }

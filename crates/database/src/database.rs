@@ -29,6 +29,8 @@ const REAP_KEYS_MAX: usize = 128;
 /// Batches of such keys that are removed before a walk over all keys. If there are more (the process was away for long), the
 /// walk shows some that are dead already.
 const SWEEP_ROUNDS_MAX: usize = 64;
+/// Keys the eviction hand passes under one hold of the lock.
+const EVICT_KEYS_PER_HOLD: usize = 256;
 /// How long a thread waits for the lock before it looks again whether a long script holds it.
 const LOCK_PATIENCE: Duration = Duration::from_micros(200);
 
@@ -81,6 +83,11 @@ impl Work<'_> {
             Self::One(command, _) => command.is_script(),
             Self::All { queue, .. } => queue.iter().any(|queued| queued.command.is_script()),
         }
+    }
+
+    /// Whether it may have to be taken back: a script that takes long, a transaction whose replies take too much room.
+    fn is_undoable(&self) -> bool {
+        matches!(self, Self::All { .. }) || self.has_script()
     }
 
     /// Whether it walks over keys it does not name.
@@ -368,7 +375,7 @@ impl Database {
                 rounds += 1;
             }
         }
-        let undoable = work.has_script();
+        let undoable = work.is_undoable();
         match self.execute(&mut state, client, work, moment, leash, undoable) {
             Some(ran) => ran,
             None => Ran::Long(Box::new(work.to_job(client.clone()))),
@@ -451,6 +458,11 @@ impl Database {
             txn.rollback();
             state.skip_seq();
             return None;
+        }
+        if let (Work::All { .. }, Err(Stop::Error(error))) = (work, &outcome) {
+            txn.rollback();
+            state.skip_seq();
+            return Some(Ran::Done { reply: error.clone().into(), after: state.newest(&self.log) });
         }
         let done = txn.finish();
         let after = self.commit(state, done, moment);
@@ -634,21 +646,22 @@ impl Database {
 
     /// Lets clean keys that were not used lately leave memory, until about `bytes` are free. Returns how many were freed.
     pub fn evict(&self, bytes: u64) -> u64 {
-        const STEP_KEYS: usize = 256;
-        let Some(mut state) = self.hold() else { return 0 };
-        let before = state.space.memory_bytes() as u64;
-        // Two rounds: the first may only cool keys down.
-        let mut steps = 2 * (state.space.resident() / STEP_KEYS + 1);
-        let mut freed = 0;
-        while freed < bytes && steps > 0 {
-            let hand = state.hand;
-            state.hand = state.space.sweep(hand, STEP_KEYS);
-            freed = before.saturating_sub(state.space.memory_bytes() as u64);
-            steps -= 1;
+        let (mut freed, mut steps) = (0, None);
+        while freed < bytes && steps != Some(0) {
+            // Held anew for each step: commands come in between.
+            let Some(mut state) = self.hold() else { break };
+            // Two rounds: the first may only cool keys down.
+            let left = steps.unwrap_or_else(|| 2 * (state.space.resident() / EVICT_KEYS_PER_HOLD + 1));
+            steps = Some(left - 1);
+            let (hand, before) = (state.hand, state.space.memory_bytes() as u64);
+            state.hand = state.space.sweep(hand, EVICT_KEYS_PER_HOLD);
+            // What was in memory when the search for dead keys went past it may be cold now.
+            state.reaped_until.clear();
+            let after = state.space.memory_bytes() as u64;
+            self.memory_bytes.store(after, Ordering::Relaxed);
+            freed += before.saturating_sub(after);
+            MutexGuard::unlock_fair(state);
         }
-        // What was in memory when the search for dead keys went past it may be cold now.
-        state.reaped_until.clear();
-        self.memory_bytes.store(state.space.memory_bytes() as u64, Ordering::Relaxed);
         freed
     }
 
@@ -663,17 +676,25 @@ impl Database {
     }
 }
 
-/// Runs a transaction's commands: each has its own reply, and one that fails does not stop the others.
+/// Runs a transaction's commands: each has its own reply, and one that fails does not stop the others. An error if the
+/// replies would take too much room: the transaction must be taken back then.
 fn run_all(txn: &mut Txn<'_>, queue: &[Queued]) -> Outcome {
     txn.forbid_blocking();
+    let limit = txn.hub().limits.replies_bytes_max;
+    let mut bytes = 0;
     let mut replies = Vec::with_capacity(queue.len());
     for queued in queue {
+        if bytes > limit {
+            return Err(CommandError::TransactionTooLarge(limit).into());
+        }
         let args: Vec<&[u8]> = queued.args.iter().map(Blob::as_slice).collect();
-        replies.push(match txn.run(queued.command, &args) {
+        let reply = match txn.run(queued.command, &args) {
             Ok(reply) => reply,
             Err(Stop::Error(error)) => error.into(),
             Err(stop) => return Err(stop),
-        });
+        };
+        bytes += reply.bytes();
+        replies.push(reply);
     }
     Ok(Reply::Array(replies))
 }

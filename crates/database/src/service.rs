@@ -109,6 +109,7 @@ pub struct Service {
     tokens: RwLock<HashMap<Vec<u8>, Account>>,
     default: Credentials,
     memory_bytes_max: u64,
+    limits: Limits,
     next_client: AtomicU64,
     checkpointing: Mutex<()>,
     /// Held for as long as the process uses the directory; last, so that it goes last.
@@ -143,6 +144,7 @@ impl Service {
             tokens: RwLock::default(),
             default: Credentials { token: String::new(), read_only_token: String::new() },
             memory_bytes_max: options.memory_bytes_max,
+            limits: options.limits,
             next_client: AtomicU64::new(1),
             checkpointing: Mutex::new(()),
             _lock: lock,
@@ -238,6 +240,11 @@ impl Service {
         &self.default
     }
 
+    /// Bounds of each database, and of what its clients may ask for at once.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// A new client's id.
     pub fn next_client(&self) -> ClientId {
         ClientId(self.next_client.fetch_add(1, Ordering::Relaxed))
@@ -268,17 +275,21 @@ impl Service {
         if !self.is_over_memory() {
             return Ok(());
         }
-        // Down to a little under the bound, so that this is not needed again at once.
-        let target = self.memory_bytes_max - self.memory_bytes_max / 16;
-        self.evict_down_to(target);
+        self.evict();
         if self.is_over_memory() {
             self.checkpoint()?;
-            self.evict_down_to(target);
+            self.evict();
         }
         Ok(())
     }
 
-    fn evict_down_to(&self, target: u64) {
+    /// Lets keys that the store has leave memory, if data takes more than it may.
+    pub fn evict(&self) {
+        if !self.is_over_memory() {
+            return;
+        }
+        // Down to a little under the bound, so that this is not needed again at once.
+        let target = self.memory_bytes_max - self.memory_bytes_max / 16;
         let mut databases = self.databases();
         databases.sort_by_key(|database| std::cmp::Reverse(database.memory_bytes()));
         for database in databases {

@@ -143,7 +143,7 @@ impl Session {
     }
 
     fn queue(&mut self, found: &Found, args: Args<'_>) -> Step {
-        let limit = dormouse_engine::Limits::default().transaction_bytes_max;
+        let limit = self.service.limits().transaction_bytes_max;
         let Some(transaction) = &mut self.client.transaction else { return Step::now(Reply::status("QUEUED")) };
         transaction.bytes += args.iter().map(|arg| arg.len() + 32).sum::<usize>();
         if transaction.bytes > limit {

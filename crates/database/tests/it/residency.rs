@@ -296,3 +296,31 @@ fn a_checkpoint_with_nothing_to_do_does_nothing() {
     assert_eq!(bed.checkpoint(), 0);
     assert_eq!(bed.service().log().tail_bytes(), 0);
 }
+
+/// A client that asks all the while sees the database with some of its keys gone, not only with all or none.
+#[test]
+fn others_get_their_turn_while_keys_leave_memory() {
+    let mut bed = Bed::new();
+    for n in 0..200 {
+        let pairs: Vec<String> = (0..1_000).map(|m| format!("key:{n}:{m} v")).collect();
+        bed.run(&format!("MSET {}", pairs.join(" ")));
+    }
+    bed.checkpoint();
+    let mut talk = bed.talk();
+    let database = talk.session.account().unwrap().database.clone();
+    let (moment, all) = (bed.moment(), database.memory_bytes());
+    let turns = std::thread::scope(|scope| {
+        let (session, ours) = (&mut talk.session, &database);
+        let asking = scope.spawn(move || {
+            let mut turns = 0;
+            while ours.memory_bytes() > 0 {
+                session.command(&[b"EXISTS", b"nothing"], moment, &dormouse_engine::Patient);
+                turns += usize::from((1..all).contains(&ours.memory_bytes()));
+            }
+            turns
+        });
+        database.evict(u64::MAX);
+        asking.join().unwrap()
+    });
+    assert!(turns > 0);
+}

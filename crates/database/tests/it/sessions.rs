@@ -208,3 +208,36 @@ fn a_watch_holds_until_a_long_transaction_has_run() {
     talk.run(&bed, "MULTI");
     assert_eq!(talk.run(&bed, "EXEC"), Reply::Array(vec![]), "the watch ended with the transaction");
 }
+
+#[test]
+fn a_script_sees_no_dead_keys_in_the_store() {
+    let mut bed = Bed::new();
+    for line in ["SET stays v", "SET dies v PX 1000", "SET later v PX 5000"] {
+        bed.run(line);
+    }
+    bed.chill();
+    bed.pass_ms(1_000);
+    for script in ["return redis.call('KEYS','*')", "return redis.call('SCAN','0','COUNT','100')[2]"] {
+        assert_eq!(sorted(&bed.run_args(&[b"EVAL", script.as_bytes(), b"0"])), ["later", "stays"], "{script}");
+    }
+}
+
+#[test]
+fn a_transaction_whose_effects_pass_the_limit_writes_no_more() {
+    let mut bed = Bed::new();
+    let database = bed.talk().session.account().unwrap().database.clone();
+    database.configure(|hub| hub.limits.journal_bytes_max = 1_000);
+    let value = "v".repeat(600);
+    bed.run("MULTI");
+    for key in ["a", "b", "c", "d"] {
+        bed.run(&format!("SET {key} {value}"));
+    }
+    bed.run("EXISTS a b c d");
+    let Reply::Array(replies) = bed.run("EXEC") else { panic!("it runs") };
+    assert_eq!(replies[..2], [Reply::OK, Reply::OK]);
+    assert!(replies[2..4].iter().all(|reply| error(reply) == "ERR max single record size exceeded"));
+    assert_eq!(replies[4], Reply::Integer(2));
+    drop(database);
+    bed.crash();
+    assert_eq!(bed.run("EXISTS a b c d"), Reply::Integer(2));
+}
