@@ -585,6 +585,31 @@ impl Database {
         self.soon(move |state| drop(state.hub.clients.insert(client.id, client)));
     }
 
+    /// A client has run a command about itself while a long script held the database: what that means for others follows
+    /// as soon as the script is done. A watch begins then; until then nobody can look at the key, so it counts as alive.
+    pub(crate) fn catch_up_with(&self, before: Client, client: &mut Client) {
+        let watched = before.watching.len();
+        for (_, was_dead) in client.watching.iter_mut().skip(watched) {
+            *was_dead = false;
+        }
+        let now = client.clone();
+        self.soon(move |state| {
+            for channel in before.channels.difference(&now.channels) {
+                state.hub.unsubscribe(now.id, channel);
+            }
+            for pattern in before.patterns.difference(&now.patterns) {
+                state.hub.unsubscribe_pattern(now.id, pattern);
+            }
+            if now.watching.is_empty() {
+                state.hub.unwatch(now.id, before.watching.iter().map(|(key, _)| key));
+            }
+            for (key, _) in now.watching.iter().skip(watched) {
+                state.hub.watch(now.id, key);
+            }
+            state.hub.clients.insert(now.id, now);
+        });
+    }
+
     /// A client's watches end.
     pub fn unwatch(&self, client: ClientId, keys: Vec<(Blob, bool)>) {
         self.soon(move |state| state.hub.unwatch(client, keys.iter().map(|(key, _)| key)));

@@ -100,6 +100,9 @@ impl Session {
         let checked = find(args).and_then(|found| self.check(&found).map(|()| found));
         let found = match checked {
             Ok(found) => found,
+            Err(error) if args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"EXEC")) => {
+                return Step::now(self.abort_exec(&error));
+            }
             Err(error) => {
                 if let Some(transaction) = &mut self.client.transaction {
                     transaction.broken = true;
@@ -163,6 +166,12 @@ impl Session {
         };
         let database = Arc::clone(&account.database);
         let ran = database.run(&mut self.client, Work::One(found.command, args), moment, leash);
+        if matches!(ran, Ran::Busy) && found.command.is_while_busy() {
+            let before = self.client.clone();
+            let step = self.run_detached(found, args, moment);
+            database.catch_up_with(before, &mut self.client);
+            return step;
+        }
         let listed = matches!(found.command.group, Group::Connection | Group::PubSub | Group::Transactions);
         if listed && self.outbox.is_some() && !matches!(ran, Ran::Busy) {
             database.refresh(&self.client);
@@ -170,7 +179,7 @@ impl Session {
         Self::step(ran)
     }
 
-    /// `QUIT`, `RESET` and kin of a connection without a database.
+    /// `QUIT`, `RESET` and kin of a connection without a database, or while a long script holds it.
     fn run_detached(&mut self, found: &Found, args: Args<'_>, moment: Moment) -> Step {
         let (mut space, mut hub) = (dormouse_engine::Keyspace::default(), dormouse_engine::Hub::default());
         let parts = dormouse_engine::Parts {
@@ -266,6 +275,9 @@ impl Session {
 
     /// A busy database has kept a client waiting for too long.
     pub fn busy(&mut self) -> Reply {
+        if self.client.last_command == "EXEC" {
+            return self.abort_exec(&CommandError::Busy);
+        }
         if let Some(transaction) = &mut self.client.transaction {
             transaction.broken = true;
         }
@@ -346,8 +358,9 @@ impl Session {
         }
         if let Some(name) = name {
             let found = find(&[b"CLIENT", b"SETNAME", name])?;
+            // About the client alone, so that it works while the database is busy; `refresh` follows.
             if let Step::Reply { reply: Reply::Error(error), .. } =
-                self.run(&found, &[b"CLIENT", b"SETNAME", name], moment, &dormouse_engine::Patient)
+                self.run_detached(&found, &[b"CLIENT", b"SETNAME", name], moment)
             {
                 return Err(error);
             }
@@ -391,6 +404,15 @@ impl Session {
             self.end_watches();
         }
         step
+    }
+
+    /// An `EXEC` that may not run at all drops its transaction, as in Redis.
+    fn abort_exec(&mut self, error: &CommandError) -> Reply {
+        self.client.transaction = None;
+        self.end_watches();
+        let text = error.to_string();
+        let cause = text.strip_prefix("ERR ").unwrap_or(&text);
+        CommandError::from(format!("EXECABORT Transaction discarded because of: {cause}")).into()
     }
 
     /// A transaction has run, or never will: its watches end.

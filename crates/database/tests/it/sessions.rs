@@ -209,6 +209,92 @@ fn a_watch_holds_until_a_long_transaction_has_run() {
     assert_eq!(talk.run(&bed, "EXEC"), Reply::Array(vec![]), "the watch ended with the transaction");
 }
 
+/// Ends scripts after a while, so that a test that fails does not hang.
+struct Soon(std::time::Instant);
+
+impl dormouse_engine::Watchdog for Soon {
+    fn expired(&self) -> bool {
+        self.0.elapsed() > Duration::from_secs(10)
+    }
+}
+
+/// Runs something while a script holds the database.
+fn while_busy<T>(bed: &mut Bed, work: impl FnOnce(&mut Bed) -> T) -> T {
+    let mut talk = bed.talk();
+    let step = talk.session.command(&eval("while true do end"), bed.moment(), &Bites(Cell::new(0)));
+    let Step::Long(job) = step else { panic!("{step:?}") };
+    let (account, moment) = (talk.session.account().unwrap().clone(), bed.moment());
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| Session::run_long(&account, job, moment, &Soon(std::time::Instant::now())));
+        while !account.database.is_busy() {
+            std::thread::yield_now();
+        }
+        let done = work(bed);
+        while account.database.kill_script().is_err() {
+            std::thread::yield_now();
+        }
+        running.join().unwrap();
+        done
+    })
+}
+
+#[test]
+fn what_concerns_the_client_alone_works_while_a_script_runs() {
+    let mut bed = Bed::new();
+    let (mut one, mut two, mut three) = (bed.talk(), bed.talk(), bed.talk());
+    bed.run("SET watched 1");
+    one.run(&bed, "WATCH watched");
+    three.run(&bed, "SUBSCRIBE c");
+    bed.run("SET watched 2");
+    while_busy(&mut bed, |bed| {
+        assert!(matches!(two.step(bed, "GET a"), Step::Busy));
+        assert_eq!(one.run(bed, "UNWATCH"), Reply::OK);
+        assert_eq!(one.run(bed, "MULTI"), Reply::OK);
+        assert_eq!(error(&one.run(bed, "MULTI")), "ERR MULTI calls can not be nested");
+        assert_eq!(two.run(bed, "MULTI"), Reply::OK);
+        assert_eq!(two.run(bed, "DISCARD"), Reply::OK);
+        assert_eq!(two.run(bed, "WATCH watched missing"), Reply::OK);
+        assert!(matches!(two.run(bed, "HELLO 3 SETNAME two"), Reply::Map(_)));
+        assert!(error(&two.run(bed, "HELLO 3 SETNAME a\u{1}b")).starts_with("ERR Client names"));
+        assert_eq!(three.run(bed, "RESET"), Reply::status("RESET"));
+        let mut four = bed.talk();
+        assert_eq!(four.run(bed, "QUIT"), Reply::OK);
+        assert!(four.session.client.closing);
+    });
+    assert_eq!(one.run(&bed, "EXEC"), Reply::Array(vec![]), "the watch that was broken is gone");
+    assert_eq!(two.run(&bed, "CLIENT GETNAME"), Reply::bulk("two"));
+    assert!(texts(&bed.run("CLIENT LIST"))[0].contains(" name=two "));
+    two.run(&bed, "MULTI");
+    assert_eq!(two.run(&bed, "EXEC"), Reply::Array(vec![]), "nothing has changed since it began to watch");
+    assert_eq!(bed.run("PUBLISH c m"), Reply::Integer(0), "RESET ended the subscription");
+    while_busy(&mut bed, |bed| drop(two.run(bed, "WATCH watched")));
+    bed.run("SET watched 3");
+    two.run(&bed, "MULTI");
+    assert_eq!(two.run(&bed, "EXEC"), Reply::NullArray, "a watch that began meanwhile holds");
+}
+
+#[test]
+fn an_exec_that_may_not_run_drops_its_transaction() {
+    let mut bed = Bed::new();
+    let mut talk = bed.talk();
+    let arity = "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+    assert_eq!(error(&talk.run(&bed, "EXEC x")), arity, "even without MULTI, as in Redis");
+    talk.run(&bed, "WATCH k");
+    talk.run(&bed, "MULTI");
+    talk.run(&bed, "SET a 1");
+    assert_eq!(error(&talk.run(&bed, "EXEC x")), arity);
+    assert_eq!(error(&talk.run(&bed, "EXEC")), "ERR EXEC without MULTI");
+    assert!(talk.session.client.watching.is_empty());
+    talk.run(&bed, "MULTI");
+    while_busy(&mut bed, |bed| {
+        assert!(matches!(talk.step(bed, "EXEC"), Step::Busy));
+        let text = "EXECABORT Transaction discarded because of: BUSY Redis is busy running a script.";
+        assert!(error(&talk.session.busy()).starts_with(text));
+    });
+    assert_eq!(error(&talk.run(&bed, "EXEC")), "ERR EXEC without MULTI");
+    assert_eq!(bed.run("EXISTS a"), Reply::Integer(0));
+}
+
 #[test]
 fn a_script_sees_no_dead_keys_in_the_store() {
     let mut bed = Bed::new();
