@@ -12,6 +12,7 @@ mod durable;
 mod housekeeping;
 mod http;
 mod mailbox;
+mod panics;
 mod perform;
 mod resp;
 mod welcome;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .log_internal_errors(false)
         .init();
+    panics::end_the_process();
     match Cli::parse().config().and_then(|config| serve(&config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
