@@ -13,8 +13,11 @@ mod housekeeping;
 mod http;
 mod mailbox;
 mod panics;
+mod patience;
 mod perform;
 mod resp;
+#[cfg(test)]
+mod testing;
 mod welcome;
 mod worker;
 
@@ -33,6 +36,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Cli, Config, Listen};
 use crate::housekeeping::Housekeeper;
+use crate::patience::Patience;
 use crate::perform::Shared;
 use crate::worker::{Listeners, bind, is_taken};
 
@@ -69,6 +73,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let shared = Arc::new(Shared {
         service: Arc::clone(&service),
         resp_open: config.resp_open,
+        patience: Patience::default(),
         connections: AtomicUsize::new(0),
     });
     let (stop, stopping) = watch::channel(false);

@@ -10,6 +10,7 @@ use dormouse_storage::Lsn;
 use tokio::time::Instant;
 
 use crate::clock::{TimeLimit, moment};
+use crate::patience::Patience;
 use crate::worker::Worker;
 
 /// How long a script may run where it was read, before it moves to a thread of its own.
@@ -20,6 +21,26 @@ const BUSY_AFTER: Duration = Duration::from_secs(5);
 const SCRIPT_MAX: Duration = Duration::from_mins(1);
 /// How often a waiting command looks whether the database is free.
 pub(crate) const BUSY_POLL: Duration = Duration::from_millis(1);
+
+/// How long a client that has sent many commands may keep its worker from the others.
+const TURN_MS: u64 = 2;
+
+/// A client's turn at its worker. The clock is the one its commands have read already.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    since_ms: Option<u64>,
+}
+
+impl Turn {
+    /// Lets others go first if the turn has lasted long enough. `now_ms` is when the last command began.
+    pub(crate) async fn pass(&mut self, now_ms: u64) {
+        let since_ms = *self.since_ms.get_or_insert(now_ms);
+        if now_ms.abs_diff(since_ms) >= TURN_MS {
+            tokio::task::yield_now().await;
+            self.since_ms = None;
+        }
+    }
+}
 
 /// A reply, and what it depends on.
 pub(crate) type Answer = (Reply, Lsn);
@@ -79,5 +100,6 @@ pub(crate) async fn when_durable(worker: &Rc<Worker>, (reply, after): Answer) ->
 pub(crate) struct Shared {
     pub(crate) service: Arc<dormouse_database::Service>,
     pub(crate) resp_open: bool,
+    pub(crate) patience: Patience,
     pub(crate) connections: std::sync::atomic::AtomicUsize,
 }

@@ -15,13 +15,13 @@ use dormouse_engine::{Client, Door, Grant};
 use dormouse_proto::resp::{Limits, Parsed, Parser, Version, encode};
 use dormouse_proto::{CommandError, Reply};
 use dormouse_storage::Lsn;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::clock::moment;
 use crate::mailbox::{Mailbox, Overflowed};
-use crate::perform::{BUSY_POLL, leash, settle};
+use crate::perform::{BUSY_POLL, Turn, leash, settle};
 use crate::worker::Worker;
 
 /// Room made in the read buffer before each read.
@@ -32,8 +32,8 @@ const BUFFER_KEPT: usize = 64 << 10;
 const FLUSH_BYTES: usize = 256 << 10;
 /// Bytes a client may send ahead while one of its commands is parked.
 const AHEAD_BYTES_MAX: usize = 1 << 20;
-/// How long a client may take to read a reply before it is cut off.
-const WRITE_PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is asked whether the sender of that much is still there.
+const GONE_POLL: Duration = Duration::from_millis(200);
 
 /// The connection is over.
 struct Closed;
@@ -95,6 +95,8 @@ impl Connection {
         // Made once and asked last: a connection at work only ever asks its socket.
         let stop = stopping.wait_for(|stop| *stop);
         tokio::pin!(stop);
+        let login = tokio::time::sleep(self.worker.shared.patience.login);
+        tokio::pin!(login);
         loop {
             self.commands().await?;
             if self.session.client.closing {
@@ -114,6 +116,7 @@ impl Connection {
                     self.take_all()?;
                     self.flush().await?;
                 }
+                () = &mut login, if !self.session.is_authenticated() => return Ok(()),
                 _ = &mut stop => return Ok(()),
             }
         }
@@ -121,6 +124,7 @@ impl Connection {
 
     /// Runs every complete command that has arrived, and answers them.
     async fn commands(&mut self) -> Result<(), Closed> {
+        let mut turn = Turn::default();
         loop {
             self.parser.limits.authenticated = self.session.is_authenticated();
             match self.parser.parse(&self.input) {
@@ -145,6 +149,7 @@ impl Connection {
             if self.output.len() > FLUSH_BYTES {
                 self.flush().await?;
             }
+            turn.pass(self.session.client.active_ms).await;
         }
         self.flush().await?;
         if self.input.is_empty() && self.input.capacity() > BUFFER_KEPT {
@@ -227,12 +232,24 @@ impl Connection {
                         return Err(Closed);
                     }
                 }
+                () = tokio::time::sleep(GONE_POLL), if !room => {
+                    if self.is_gone().await {
+                        self.session.abandon(ticket);
+                        return Err(Closed);
+                    }
+                }
                 _ = stopping.wait_for(|stop| *stop) => {
                     self.session.abandon(ticket);
                     return Err(Closed);
                 }
             }
         }
+    }
+
+    /// Whether the client has closed its side, behind what it sent and nobody has read yet.
+    async fn is_gone(&self) -> bool {
+        let ready = timeout(Duration::ZERO, self.stream.ready(Interest::READABLE)).await;
+        matches!(ready, Ok(Ok(ready)) if ready.is_read_closed()) || matches!(ready, Ok(Err(_)))
     }
 
     fn take_all(&mut self) -> Result<(), Closed> {
@@ -266,17 +283,102 @@ impl Connection {
         }
         self.after = Lsn(0);
         // Nearly always the socket takes it all at once, and no clock is needed.
-        let written = self.stream.try_write(&self.output).unwrap_or(0);
-        if written < self.output.len() {
-            match timeout(WRITE_PATIENCE, self.stream.write_all(&self.output[written..])).await {
-                Ok(written) => written?,
-                Err(_) => return Err(Closed),
-            }
+        let mut written = self.stream.try_write(&self.output).unwrap_or(0);
+        while written < self.output.len() {
+            let more = self.stream.write(&self.output[written..]);
+            written += timeout(self.worker.shared.patience.reading, more).await.map_err(|_| Closed)??;
         }
         self.output.clear();
         if self.output.capacity() > BUFFER_KEPT {
             self.output = Vec::new();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::patience::Patience;
+    use crate::testing::{Inside, Line, eventually};
+
+    #[test]
+    fn a_stranger_must_authenticate_in_time() {
+        let patience = Patience { login: Duration::from_millis(300), ..Patience::default() };
+        let server = Inside::start(patience, dormouse_engine::Limits::default());
+        let mut friend = server.resp();
+        let mut stranger = Line::connect(server.resp);
+        assert!(stranger.say("PING").starts_with("-NOAUTH"));
+        stranger.closed();
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(friend.say("PING"), "+PONG\r\n");
+    }
+
+    #[test]
+    fn a_waiting_client_that_sent_much_and_went_takes_nothing_along() {
+        let server = Inside::start(Patience::default(), dormouse_engine::Limits::default());
+        let mut gone = server.resp();
+        gone.send("BLPOP q 0\r\n");
+        gone.send("PING\r\n".repeat((AHEAD_BYTES_MAX + (40 << 10)) / 6));
+        std::thread::sleep(Duration::from_millis(100));
+        drop(gone);
+        eventually("it is noticed", || server.connections() == 0);
+        let mut stays = server.resp();
+        assert_eq!(stays.say("RPUSH q a"), ":1\r\n");
+        assert_eq!(stays.say("LLEN q"), ":1\r\n");
+    }
+
+    #[test]
+    fn a_long_pipeline_lets_others_in() {
+        let server = Inside::start(Patience::default(), dormouse_engine::Limits::default());
+        let (mut busy, mut other) = (server.resp(), server.resp());
+        for _ in 0..20 {
+            let elements = "element ".repeat(2_000);
+            busy.say(&format!("RPUSH list {elements}"));
+        }
+        let since = Instant::now();
+        busy.send("LPOS list nothing\r\n".repeat(3_000));
+        std::thread::sleep(Duration::from_millis(20));
+        let asked = Instant::now();
+        assert_eq!(other.say("PING"), "+PONG\r\n");
+        let waited = asked.elapsed();
+        busy.until(&"$-1\r\n".repeat(3_000));
+        let all = since.elapsed();
+        assert!(waited < all / 4, "waited {waited:?} of {all:?}");
+    }
+
+    /// The kernel shows which of its timers runs for a connection: 2 is keep-alive.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn silent_connections_are_asked_whether_they_are_alive() {
+        let server = Inside::start(Patience::default(), dormouse_engine::Limits::default());
+        let lines = [server.http(), server.resp()];
+        eventually("they are there", || server.connections() == lines.len());
+        for (line, server) in lines.iter().zip([server.http, server.resp]) {
+            let (ours, theirs) = (line.0.local_addr().unwrap().port(), server.port());
+            let row = format!("0100007F:{theirs:04X} 0100007F:{ours:04X}");
+            eventually("the timer runs", || {
+                let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+                table.lines().any(|line| {
+                    line.contains(&row) && line.split_whitespace().nth(5).is_some_and(|timer| timer.starts_with("02:"))
+                })
+            });
+        }
+    }
+
+    #[test]
+    fn messages_reach_a_client_that_waits_for_a_key() {
+        let server = Inside::start(Patience::default(), dormouse_engine::Limits::default());
+        let (mut waits, mut other) = (server.resp(), server.resp());
+        waits.send("HELLO 3\r\nSUBSCRIBE c\r\n");
+        waits.until("$1\r\nc\r\n:1\r\n");
+        waits.send("BLPOP q 0\r\n");
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(other.say("PUBLISH c m"), ":1\r\n");
+        assert_eq!(waits.until("$1\r\nm\r\n"), ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n");
+        assert_eq!(other.say("RPUSH q a"), ":1\r\n");
+        assert_eq!(waits.until("$1\r\na\r\n"), "*2\r\n$1\r\nq\r\n$1\r\na\r\n");
     }
 }

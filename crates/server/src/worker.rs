@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -26,6 +26,11 @@ const BACKLOG: i32 = 1024;
 const CONNECTIONS_MAX: usize = 20_000;
 /// How long connections may take to finish what they are doing when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Silence after which TCP asks whether the client is still there, how often it asks, and how many answers may be missing:
+/// a client whose network is gone is forgotten within ten minutes.
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(5);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(100);
+const KEEPALIVE_MISSING_MAX: u32 = 3;
 /// Pause after a failed accept, which usually means that there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -125,6 +130,13 @@ where
         // Replies are whole when they are written; waiting to fill a packet only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
+        }
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_AFTER)
+            .with_interval(KEEPALIVE_EVERY)
+            .with_retries(KEEPALIVE_MISSING_MAX);
+        if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
+            tracing::debug!(%error, "no SO_KEEPALIVE");
         }
         let task = serve(Rc::clone(&worker), stream, address);
         let worker = Rc::clone(&worker);

@@ -24,6 +24,16 @@ const HEADERS_SENT: &str = "authorization, content-type, accept, cache-control, 
                             upstash-response-format, upstash-telemetry-runtime, upstash-telemetry-platform, \
                             upstash-telemetry-sdk";
 
+/// What a head past its limit is answered.
+pub(super) const TOO_LARGE: &str = "ERR the request's line and headers are too large, at most 64 KB are allowed";
+
+/// Bytes of a request's line and headers, near enough.
+pub(super) fn bytes(parts: &http::request::Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    target + fields.sum::<usize>()
+}
+
 /// How a reply is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {

@@ -12,7 +12,6 @@ mod stream;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use dormouse_database::{Account, Session, Step};
@@ -26,43 +25,42 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use self::body::{Body, discard, read};
 use self::head::{Format, Head, cors, preflight};
 use self::socket::{Phase, Progress, Socket};
 use crate::clock::moment;
-use crate::perform::{leash, settle, when_durable};
+use crate::perform::{Turn, leash, settle, when_durable};
 use crate::worker::Worker;
 
 /// Bytes of a request's body (the plan limit of the hosted service's smaller plans).
 const REQUEST_BYTES_MAX: usize = 10 << 20;
 /// Bytes of a request's line and headers.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// How long a client may take to send a request's head.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes read at once, so that large bodies come in few pieces. Heads this large never get as far as a handler.
+const BUFFER_BYTES_MAX: usize = 1 << 20;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: SocketAddr) {
     let mut stopping = worker.stopping.clone();
     let progress = Rc::new(Progress::default());
-    let socket = Socket::new(stream, Rc::clone(&progress));
+    let socket = Socket::new(stream, Rc::clone(&progress), worker.shared.patience);
     let service = service_fn(move |request| {
         let (worker, progress) = (Rc::clone(&worker), Rc::clone(&progress));
         progress.enter(Phase::Reading);
         async move {
             progress.drained().await;
             let response = answer(&worker, &progress, request).await;
-            progress.enter(Phase::Open);
+            let streams = matches!(response.body(), Body::Events(_));
+            progress.enter(if streams { Phase::Streaming } else { Phase::Open });
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
-        .max_buf_size(HEAD_BYTES_MAX.max(REQUEST_BYTES_MAX / 8))
-        .serve_connection(TokioIo::new(socket), service);
+    // Waiting for heads is the socket's business: hyper's own timer would count silence between requests, too.
+    let connection =
+        http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -134,6 +132,11 @@ async fn route(
         return health(worker);
     }
     let (parts, incoming) = request.into_parts();
+    if head::bytes(&parts) > HEAD_BYTES_MAX {
+        discard(incoming, &parts.headers).await;
+        let error = CommandError::text(head::TOO_LARGE);
+        return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error));
+    }
     let head = Head::read(&parts)?;
     let account = head.token().and_then(|token| worker.shared.service.authenticate(&token));
     let Some(account) = account else {
@@ -240,15 +243,23 @@ async fn pipeline(
     let mut scratch = Vec::new();
     let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
     let mut session = Session::request(&worker.shared.service, account, None);
+    let limit = worker.shared.service.limits().replies_bytes_max;
     let mut replies = Vec::with_capacity(commands.len());
-    let mut newest = Lsn(0);
+    let (mut newest, mut bytes) = (Lsn(0), 0);
+    let mut turn = Turn::default();
     for args in commands.iter() {
+        if bytes > limit {
+            replies.push(CommandError::PipelineTooLarge(limit).into());
+            continue;
+        }
         let (reply, after) = perform(&mut session, args).await;
         newest = newest.max(after);
+        bytes += reply.bytes();
         replies.push(reply);
+        turn.pass(session.client.active_ms).await;
     }
     worker.gate.pass(newest).await?;
-    let mut out = Vec::with_capacity(32 * replies.len() + 2);
+    let mut out = Vec::with_capacity(bytes + 2);
     let mut response = match format {
         Format::Json(encoding) => {
             encode_json_list(&replies, encoding, &mut out);
@@ -310,4 +321,118 @@ fn sync_token(worker: &Rc<Worker>, response: &mut Response<Body>, after: Lsn) {
 /// Replies that must not be kept by anybody on the way.
 fn uncached(response: &mut Response<Body>) {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::patience::Patience;
+    use crate::testing::{Inside, Line, TOKEN, eventually};
+
+    fn small_replies() -> Inside {
+        let limits = dormouse_engine::Limits { replies_bytes_max: 10_000, ..Default::default() };
+        let server = Inside::start(Patience::default(), limits);
+        let set = format!(r#"["SET","k","{}"]"#, "v".repeat(4_000));
+        assert_eq!(server.http().post("/", &set, "}"), r#"{"result":"OK"}"#);
+        server
+    }
+
+    #[test]
+    fn a_pipeline_stops_when_its_replies_reach_the_limit() {
+        let server = small_replies();
+        let body = r#"[["GET","k"],["GET","k"],["GET","k"],["SET","other","v"],["GET","k"]]"#;
+        let answer = server.http().post("/pipeline", body, "}]");
+        assert_eq!(answer.matches("vvvv\"}").count(), 3, "the limit is passed by one reply, not more");
+        let error =
+            "ERR max request size exceeded by the replies before this command. Limit: 10000 bytes. It was not run.";
+        assert_eq!(answer.matches(error).count(), 2);
+        assert_eq!(server.http().post("/", r#"["EXISTS","other"]"#, "}"), r#"{"result":0}"#);
+    }
+
+    #[test]
+    fn a_transaction_whose_replies_pass_the_limit_is_taken_back() {
+        let server = small_replies();
+        let body = r#"[["SET","other","v"],["GET","k"],["GET","k"],["GET","k"],["APPEND","k","x"],["PING"]]"#;
+        let error =
+            "ERR max request size exceeded by the replies of the transaction. Limit: 10000 bytes. Nothing was changed.";
+        assert_eq!(server.http().post("/multi-exec", body, "}"), format!(r#"{{"error":"{error}"}}"#));
+        assert_eq!(server.http().post("/", r#"["EXISTS","other"]"#, "}"), r#"{"result":0}"#);
+        let body = r#"[["STRLEN","k"],["GET","k"],["GET","k"],["GET","k"]]"#;
+        assert!(server.http().post("/multi-exec", body, "}]").starts_with(r#"[{"result":4000},{"result":"vv"#));
+        let mut wire = server.resp();
+        wire.send("MULTI\r\nAPPEND k x\r\nGET k\r\nGET k\r\nGET k\r\nPING\r\nEXEC\r\n");
+        assert!(wire.until("changed.\r\n").ends_with(&format!("-{error}\r\n")));
+        assert_eq!(wire.say("STRLEN k"), ":4000\r\n");
+    }
+
+    #[test]
+    fn a_slow_head_is_given_up_and_an_idle_connection_kept() {
+        let patience =
+            Patience { head: Duration::from_millis(200), idle: Duration::from_secs(1), ..Patience::default() };
+        let server = Inside::start(patience, dormouse_engine::Limits::default());
+        let mut kept = server.http();
+        for _ in 0..3 {
+            assert_eq!(kept.post("/", r#"["PING"]"#, "}"), r#"{"result":"PONG"}"#);
+            std::thread::sleep(Duration::from_millis(400));
+        }
+        // A stream is silent between messages, and its reader always.
+        let mut stream = server.http();
+        stream.send(format!("GET /subscribe/c?_token={TOKEN} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        stream.until("data: subscribe,c,1\n\n\r\n");
+        let mut slow = server.http();
+        slow.send("GET /get/k HTTP/1.1\r\nHost:");
+        assert!(slow.closed() < Duration::from_millis(900));
+        let closed = kept.closed();
+        assert!(closed > Duration::from_millis(200), "{closed:?}");
+        std::thread::sleep(Duration::from_millis(700));
+        kept = server.http();
+        assert_eq!(kept.post("/", r#"["PUBLISH","c","m"]"#, "}"), r#"{"result":1}"#);
+        stream.until("data: message,c,m\n\n\r\n");
+    }
+
+    #[test]
+    fn a_client_that_never_reads_is_cut_off() {
+        let patience = Patience { reading: Duration::from_millis(300), ..Patience::default() };
+        let server = Inside::start(patience, dormouse_engine::Limits::default());
+        let big = "v".repeat(32 << 20);
+        let mut wire = server.resp();
+        wire.send(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{big}\r\n", big.len()));
+        assert_eq!(wire.until("\r\n"), "+OK\r\n");
+        drop(wire);
+        eventually("nobody is there", || server.connections() == 0);
+        for address in [server.http, server.resp] {
+            let mut line = Line::connect(address);
+            if address == server.http {
+                line.send(format!("GET /get/k?_token={TOKEN} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            } else {
+                line.send(format!("AUTH {TOKEN}\r\nGET k\r\n"));
+            }
+            eventually("it is there", || server.connections() == 1);
+            eventually("it is cut off", || server.connections() == 0);
+        }
+    }
+
+    #[test]
+    fn heads_past_the_limit_are_refused_in_json() {
+        let server = Inside::start(Patience::default(), dormouse_engine::Limits::default());
+        let text = r#"{"error":"ERR the request's line and headers are too large, at most 64 KB are allowed"}"#;
+        let long = format!("X-Long: {}\r\n", "x".repeat(66_000));
+        let many = "X-Many: v\r\n".repeat(200);
+        for (flood, status) in [(long, 431), (many, 431)] {
+            let mut http = server.http();
+            http.send(format!("GET /get/k?_token={TOKEN} HTTP/1.1\r\nHost: h\r\n{flood}\r\n"));
+            let answer = http.until("}");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(text), "{answer}");
+            assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+        }
+        let mut http = server.http();
+        http.send("NONSENSE\r\n\r\n");
+        let answer = http.until("}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains("{\"error\":\"ERR the request is not HTTP"),
+            "{answer}"
+        );
+        http.closed();
+    }
 }

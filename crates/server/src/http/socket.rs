@@ -1,25 +1,37 @@
-//! The socket under an HTTP connection, which keeps the end of the input to itself while an answer is on its way.
+//! The socket under an HTTP connection, which knows what the connection is doing, and so what hyper does not.
 //!
-//! A client may close its side once it has asked (`shutdown(SHUT_WR)`), and still wants the answer; hyper either drops the
-//! answer then, or (with `half_close`) does not notice when the reader of a stream has gone. So the end is shown to hyper
-//! when nothing is at work, and when a stream is; not while a request runs, nor before its answer has been written.
+//! It keeps the end of the input to itself while an answer is on its way. A client may close its side once it has asked
+//! (`shutdown(SHUT_WR)`), and still wants the answer; hyper either drops the answer then, or (with `half_close`) does not
+//! notice when the reader of a stream has gone. So the end is shown to hyper when nothing is at work, and when a stream is;
+//! not while a request runs, nor before its answer has been written.
+//!
+//! It ends the wait for a client that is silent, with one patience for the rest of a head and another between requests, and
+//! for one that does not read. And it gives a body to the errors hyper writes by itself, as every other answer has one.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io::{IoSlice, Result};
+use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use dormouse_proto::rest::{Encoding, encode_json};
+use dormouse_proto::{CommandError, Reply};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::head;
+use crate::patience::Patience;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Waiting for a request, or streaming: the end of the input is the end.
+    /// Waiting for a request: the end of the input is the end.
     #[default]
     Open,
+    /// A stream of events is going out: the end of the input is the end, and silence is what is expected.
+    Streaming,
     /// A request arrives. If its last byte and the end come together, its handler must run first to know that it is whole.
     Reading,
     /// A whole request is being answered.
@@ -34,12 +46,15 @@ pub(super) struct Progress {
     unwritten: Cell<bool>,
     /// Whether the end was withheld once since the phase began.
     withheld: Cell<bool>,
+    /// Requests whose heads have arrived.
+    heads: Cell<u64>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Progress {
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
+        self.heads.update(|heads| heads + u64::from(phase == Phase::Reading));
         self.withheld.set(false);
         self.wake();
     }
@@ -69,7 +84,7 @@ impl Progress {
         let again = self.withheld.replace(true);
         let withholds = match self.phase.get() {
             _ if self.unwritten.get() => true,
-            Phase::Open => false,
+            Phase::Open | Phase::Streaming => false,
             Phase::Answering => true,
             Phase::Reading => {
                 if !again {
@@ -85,45 +100,179 @@ impl Progress {
     }
 }
 
+/// A moment by which something should have happened. Moving it costs no more than noting it: the timer below is only set
+/// anew when it rings too early.
+#[derive(Debug, Default)]
+struct Deadline {
+    at: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    /// Whether it has passed. If not, the task is woken when it has.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if timer.deadline() > at {
+            timer.as_mut().reset(at);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if timer.deadline() >= at {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(at);
+        }
+        Poll::Pending
+    }
+}
+
+/// An answer that goes out in place of one of hyper's.
+struct Instead {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Bytes of hyper's own answer.
+    stands_for: usize,
+}
+
 /// See the module's text.
 pub(super) struct Socket {
     stream: TcpStream,
     progress: Rc<Progress>,
+    patience: Patience,
+    /// For the next request, or the rest of its head.
+    next: Deadline,
+    /// Requests whose heads had arrived when `next` was set, and whether the one after them has begun.
+    heads: u64,
+    begun: bool,
+    /// For the client to read.
+    reading: Deadline,
+    instead: Option<Instead>,
 }
 
 impl Socket {
-    pub(super) const fn new(stream: TcpStream, progress: Rc<Progress>) -> Self {
-        Self { stream, progress }
+    pub(super) fn new(stream: TcpStream, progress: Rc<Progress>, patience: Patience) -> Self {
+        let (next, reading) = (Deadline::default(), Deadline::default());
+        Self { stream, progress, patience, next, heads: 0, begun: false, reading, instead: None }
     }
 
-    fn wrote(&self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
+    /// Notes that some of the input has come.
+    fn arrived(&mut self) {
+        self.turn_page();
+        if self.progress.phase.get() == Phase::Open && !self.begun {
+            self.begun = true;
+            self.next.at = Some(Instant::now() + self.patience.head);
+        }
+    }
+
+    /// Whether a client that sends nothing has been waited for long enough.
+    fn is_overdue(&mut self, context: &mut Context<'_>) -> bool {
+        self.turn_page();
+        if self.progress.phase.get() != Phase::Open || self.progress.unwritten.get() {
+            return false;
+        }
+        let idle = self.patience.idle;
+        self.next.at.get_or_insert_with(|| Instant::now() + idle);
+        self.next.poll(context).is_ready()
+    }
+
+    /// Once a head is complete, a new wait begins.
+    fn turn_page(&mut self) {
+        let heads = self.progress.heads.get();
+        if self.heads != heads {
+            (self.heads, self.begun, self.next.at) = (heads, false, None);
+        }
+    }
+
+    fn wrote(&mut self, context: &mut Context<'_>, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
         self.progress.unwritten.set(written.is_pending());
-        written
+        if written.is_ready() {
+            self.reading.at = None;
+            return written;
+        }
+        let patience = self.patience.reading;
+        self.reading.at.get_or_insert_with(|| Instant::now() + patience);
+        self.reading.poll(context).map(|()| Err(ErrorKind::TimedOut.into()))
+    }
+
+    /// Writes our own answer, if hyper is at one without a body.
+    fn poll_instead(&mut self, context: &mut Context<'_>, theirs: &[u8]) -> Option<Poll<Result<usize>>> {
+        if self.instead.is_none() && is_bare(theirs) {
+            self.instead = Some(Instead { bytes: embody(theirs), written: 0, stands_for: theirs.len() });
+        }
+        let instead = self.instead.as_mut()?;
+        while instead.written < instead.bytes.len() {
+            match Pin::new(&mut self.stream).poll_write(context, &instead.bytes[instead.written..]) {
+                Poll::Ready(Ok(written)) if written > 0 => instead.written += written,
+                Poll::Ready(Ok(_)) => return Some(Poll::Ready(Err(ErrorKind::WriteZero.into()))),
+                other => return Some(other),
+            }
+        }
+        let stands_for = instead.stands_for;
+        self.instead = None;
+        Some(Poll::Ready(Ok(stands_for)))
     }
 }
 
+/// Whether bytes are an answer that hyper gives by itself, to a head that it cannot read. Ours all have a type.
+fn is_bare(bytes: &[u8]) -> bool {
+    let has_type = || bytes.windows(13).any(|name| name.eq_ignore_ascii_case(b"content-type:"));
+    bytes.starts_with(b"HTTP/1.1 4") && bytes.ends_with(b"\r\n\r\n") && !has_type()
+}
+
+/// The same answer with a body.
+fn embody(bare: &[u8]) -> Vec<u8> {
+    let line = bare.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let text = match line.get(9..12) {
+        Some(b"414" | b"431") => head::TOO_LARGE,
+        _ => "ERR the request is not HTTP that could be understood",
+    };
+    let mut body = Vec::new();
+    encode_json(&Reply::Error(CommandError::text(text)), Encoding::Text, &mut body);
+    let fields = format!(
+        "\r\ncontent-type: application/json\r\ncontent-length: {}\r\naccess-control-allow-origin: *\r\n\
+         connection: close\r\n\r\n",
+        body.len()
+    );
+    [line, fields.as_bytes(), &body].concat()
+}
+
 impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buf);
-        let at_end = matches!(read, Poll::Ready(Ok(()))) && buf.filled().len() == before && buf.remaining() > 0;
-        if at_end && self.progress.withholds(context) { Poll::Pending } else { read }
+        let read = Pin::new(&mut this.stream).poll_read(context, buf);
+        match read {
+            Poll::Ready(Ok(())) if buf.filled().len() > before => this.arrived(),
+            Poll::Ready(Ok(())) if buf.remaining() > 0 && this.progress.withholds(context) => return Poll::Pending,
+            // What hyper takes for the client's end.
+            Poll::Pending if this.is_overdue(context) => return Poll::Ready(Ok(())),
+            _ => {}
+        }
+        read
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.wrote(written)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let this = self.get_mut();
+        let written = match this.poll_instead(context, bytes) {
+            Some(written) => written,
+            None => Pin::new(&mut this.stream).poll_write(context, bytes),
+        };
+        this.wrote(context, written)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.wrote(written)
+        let this = self.get_mut();
+        let written = match this.poll_instead(context, slices.first().map_or(&[], |slice| slice)) {
+            Some(written) => written,
+            None => Pin::new(&mut this.stream).poll_write_vectored(context, slices),
+        };
+        this.wrote(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

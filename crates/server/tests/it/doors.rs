@@ -260,3 +260,50 @@ fn a_long_script_lets_others_wait_and_can_be_killed() {
     assert_eq!(killer.say("EXISTS k"), Resp::Int(0), "its changes were taken back");
     assert_eq!(runner.say("PING"), Resp::Simple("PONG".to_owned()));
 }
+
+/// A message that was on its way when the client unsubscribed is nobody's reply.
+#[test]
+fn late_messages_are_no_replies() {
+    let (_guard, data) = directory();
+    let server = Server::start(&data, &[]);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut publisher = server.resp();
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    publisher.say("PUBLISH c late");
+                }
+            });
+        }
+        let mut wire = server.resp();
+        for round in 0..200 {
+            wire.write(&encode(&["SUBSCRIBE", "c"])).unwrap();
+            while wire.read().unwrap().items()[0].text() != "message" {}
+            wire.write(&[encode(&["UNSUBSCRIBE", "c"]), encode(&["BLPOP", "q", "0.002"])].concat()).unwrap();
+            while wire.read().unwrap().items()[0].text() != "unsubscribe" {}
+            let reply = wire.read().unwrap();
+            if reply != Resp::Nil {
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            assert_eq!(reply, Resp::Nil, "round {round}");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+/// However many large values are asked for at once, no more is held than what the client has not read of one.
+#[test]
+fn replies_nobody_reads_are_not_made() {
+    let (_guard, data) = directory();
+    let server = Server::start(&data, &[]);
+    let big = "v".repeat(8 << 20);
+    assert_eq!(server.resp().run(&["SET", "k", &big]).unwrap(), ok());
+    let mut wire = server.resp();
+    wire.write(&encode(&["GET", "k"]).repeat(100)).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(server.resident_bytes() < 200 << 20, "{}", server.resident_bytes());
+    for _ in 0..100 {
+        assert_eq!(wire.read().unwrap(), Resp::bulk(&big));
+    }
+}
