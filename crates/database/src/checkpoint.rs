@@ -190,11 +190,12 @@ mod tests {
 
     type Interruption = Box<dyn FnMut() + Send>;
 
-    /// A store that lets something happen each time after it has been written.
+    /// A store that lets something happen each time after it has been written, or just before: a batch is ready then.
     #[derive(Default)]
     struct Interrupted {
         inside: MemoryStore,
         applied: AtomicUsize,
+        first: Mutex<Option<Interruption>>,
         then: Mutex<Option<Interruption>>,
     }
 
@@ -221,6 +222,9 @@ mod tests {
         }
 
         fn applied(&self) -> Lsn {
+            if let Some(first) = &mut *self.first.lock() {
+                first();
+            }
             self.inside.applied()
         }
 
@@ -250,18 +254,26 @@ mod tests {
         (log, Arc::new(database))
     }
 
-    /// Checkpoints while something happens after each write to the store; then what a start finds.
-    fn interrupted(dir: &Path, lines: &[&str], then: impl Fn(&Database) + Send + 'static) -> (usize, Arc<Database>) {
+    /// Checkpoints while something happens before or after each write to the store, and once more without; then what a
+    /// start finds, and how often the store was written to during the first.
+    fn interrupted(
+        dir: &Path,
+        lines: &[&str],
+        before: bool,
+        change: impl Fn(&Database) + Send + 'static,
+    ) -> (usize, Arc<Database>) {
         let store = Arc::new(Interrupted::default());
         let (log, database) = open(dir, &store);
         for line in lines {
             run_on(&database, line);
         }
         let theirs = Arc::clone(&database);
-        *store.then.lock() = Some(Box::new(move || then(&theirs)));
+        let interruption = if before { &store.first } else { &store.then };
+        *interruption.lock() = Some(Box::new(move || change(&theirs)));
         run(&[Arc::clone(&database)], &log, &*store).unwrap();
-        *store.then.lock() = None;
+        *interruption.lock() = None;
         let applied = store.applied.load(Ordering::Relaxed);
+        run(&[Arc::clone(&database)], &log, &*store).unwrap();
         log.close().unwrap();
         drop((log, database));
         let (_, database) = open(dir, &store);
@@ -270,18 +282,24 @@ mod tests {
 
     #[test]
     fn a_database_emptied_during_a_checkpoint_stays_empty() {
-        let dir = tempfile::tempdir().unwrap();
         let large = "v".repeat(BATCH_BYTES_MAX / 2 + 1);
         // More than one batch, so that some keys still wait when the database is emptied.
         let lines = ["a", "b", "c", "d", "e"].map(|key| format!("SET {key} {large}"));
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let (_, database) = interrupted(dir.path(), &lines, |database| {
-            run_on(database, "FLUSHDB");
-            run_on(database, "SET b new");
-        });
-        assert_eq!(run_on(&database, "DBSIZE"), Reply::Integer(1));
-        assert_eq!(run_on(&database, "GET b"), Reply::bulk("new"));
-        assert_eq!(run_on(&database, "EXISTS a b c d e"), Reply::Integer(1));
+        for before in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let times = AtomicUsize::new(0);
+            let (_, database) = interrupted(dir.path(), &lines, before, move |database| {
+                if times.fetch_add(1, Ordering::Relaxed) == 0 {
+                    run_on(database, "FLUSHDB");
+                    run_on(database, "MSET b new d new e new");
+                }
+            });
+            assert_eq!(run_on(&database, "DBSIZE"), Reply::Integer(3), "before: {before}");
+            assert_eq!(run_on(&database, "EXISTS a b c d e"), Reply::Integer(3));
+            let new = || Reply::bulk("new");
+            assert_eq!(run_on(&database, "MGET b d e"), Reply::Array(vec![new(), new(), new()]));
+        }
     }
 
     #[test]
@@ -290,7 +308,7 @@ mod tests {
         let large = format!("SET hot {}", "v".repeat(BATCH_BYTES_MAX + 1));
         let changes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&changes);
-        let (applied, database) = interrupted(dir.path(), &[&large], move |database| {
+        let (applied, database) = interrupted(dir.path(), &[&large], false, move |database| {
             assert!(count.fetch_add(1, Ordering::Relaxed) < 10, "the checkpoint does not end");
             run_on(database, "APPEND hot x");
         });
