@@ -62,6 +62,9 @@ pub enum Group {
     Set,
     SortedSet,
     Stream,
+    Bitmap,
+    Geo,
+    HyperLogLog,
     Generic,
     PubSub,
     Transactions,
@@ -80,6 +83,9 @@ impl Group {
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
             Self::Stream => "stream",
+            Self::Bitmap => "bitmap",
+            Self::Geo => "geo",
+            Self::HyperLogLog => "hyperloglog",
             Self::Generic => "generic",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
@@ -98,6 +104,9 @@ impl Group {
             Self::Set => "set",
             Self::SortedSet => "sortedset",
             Self::Stream => "stream",
+            Self::Bitmap => "bitmap",
+            Self::Geo => "geo",
+            Self::HyperLogLog => "hyperloglog",
             Self::Generic => "keyspace",
             Self::PubSub => "pubsub",
             Self::Transactions => "transaction",
@@ -121,12 +130,42 @@ pub struct Keys {
     pub count_at: u8,
     /// Position from which the word `STREAMS` is looked for, whose other half of arguments are keys; 0 if there is none.
     pub streams_from: u8,
+    /// Position from which a word `STORE` or `STOREDIST` may name one more key; 0 if none may.
+    pub store_from: u8,
 }
 
 impl Keys {
     /// Whether there are any.
     pub const fn are_named(self) -> bool {
         self.first > 0 || self.count_at > 0 || self.streams_from > 0
+    }
+
+    /// Whether they stand at other places from call to call.
+    pub const fn are_movable(self) -> bool {
+        self.count_at > 0 || self.streams_from > 0 || self.store_from > 0
+    }
+
+    /// The key that options name after `STORE` or `STOREDIST`: the last one counts, as in Redis.
+    fn stored(self, args: Args<'_>) -> Option<&[u8]> {
+        if self.store_from == 0 {
+            return None;
+        }
+        let mut at = usize::from(self.store_from);
+        let mut stored = None;
+        while let Some(word) = args.get(at) {
+            let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+            // What follows these words is theirs, whatever it reads like.
+            at += match () {
+                () if is("STORE") || is("STOREDIST") => {
+                    stored = args.get(at + 1).or(stored);
+                    2
+                }
+                () if is("BY") || is("GET") => 2,
+                () if is("LIMIT") => 3,
+                () => 1,
+            };
+        }
+        stored.copied()
     }
 }
 
@@ -197,7 +236,7 @@ const fn row(name: &'static str, arity: i8, run: Run) -> Command {
         arity,
         run,
         effect: Effect::None,
-        keys: Keys { first: 0, last: 0, step: 0, count_at: 0, streams_from: 0 },
+        keys: Keys { first: 0, last: 0, step: 0, count_at: 0, streams_from: 0, store_from: 0 },
         group: Group::Server,
         since: "",
         summary: "",
@@ -303,6 +342,13 @@ impl Command {
         self
     }
 
+    /// Its options may name one more key to store in, from `position` on.
+    #[must_use]
+    pub const fn store_from(mut self, position: u8) -> Self {
+        self.keys.store_from = position;
+        self
+    }
+
     /// Its group.
     #[must_use]
     pub const fn group(mut self, group: Group) -> Self {
@@ -354,13 +400,14 @@ impl Command {
             args.get(at).and_then(|arg| dormouse_proto::parse_integer(arg)).unwrap_or(0).clamp(0, args.len() as i64)
                 as usize
         };
-        let counted = args.iter().skip(at + 1).take(counted);
+        let counted = args.iter().skip(at + 1).step_by(step).take(counted);
         let streams = match usize::from(self.keys.streams_from) {
             0 => &[],
             from => after_streams(args.get(from..).unwrap_or_default()),
         };
         let counted = counted.chain(streams);
-        args[fixed.start.min(args.len())..fixed.end.min(args.len())].iter().step_by(step).chain(counted).copied()
+        let fixed = args[fixed.start.min(args.len())..fixed.end.min(args.len())].iter().step_by(step);
+        fixed.chain(counted).copied().chain(self.keys.stored(args))
     }
 
     /// Whether a grant covers it.
@@ -434,7 +481,7 @@ impl Command {
             (self.is_no_multi(), "no_multi"),
             (self.is_fast(), "fast"),
             (self.is_while_busy(), "allow_busy"),
-            (self.keys.count_at != 0 || self.keys.streams_from != 0, "movablekeys"),
+            (self.keys.are_movable(), "movablekeys"),
         ]
         .into_iter()
         .filter_map(|(yes, name)| yes.then_some(name))

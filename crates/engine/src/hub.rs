@@ -38,6 +38,8 @@ pub struct Limits {
     pub reply_bytes_max: usize,
     /// Bytes of replies after which a pipeline or transaction runs no further command.
     pub replies_bytes_max: usize,
+    /// Most keys one `SORT` may look up for its patterns.
+    pub sort_lookups_max: usize,
 }
 
 impl Default for Limits {
@@ -54,6 +56,7 @@ impl Default for Limits {
             pending_max: 100_000,
             reply_bytes_max: 600 << 20,
             replies_bytes_max: 256 << 20,
+            sort_lookups_max: 1_000_000,
         }
     }
 }

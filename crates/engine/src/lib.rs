@@ -16,6 +16,7 @@ mod glob;
 mod hub;
 mod keyspace;
 mod moment;
+mod partial_sort;
 pub mod rdb;
 mod scan_map;
 mod script;

@@ -9,7 +9,8 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    connection, dump, generic, hash, list, pubsub, scripting, server, set, stream, string, transaction, zset,
+    bitmap, connection, dump, generic, geo, hash, hyperloglog, list, object, pubsub, scripting, server, set, sort,
+    stream, string, transaction, zset,
 };
 
 /// Rows by type, in reading order.
@@ -20,7 +21,12 @@ const ROWS: &[&[Command]] = &[
     set::ROWS,
     zset::ROWS,
     stream::ROWS,
+    bitmap::ROWS,
+    geo::ROWS,
+    hyperloglog::ROWS,
     generic::ROWS,
+    object::ROWS,
+    sort::ROWS,
     dump::ROWS,
     pubsub::ROWS,
     transaction::ROWS,

@@ -23,6 +23,8 @@ pub struct Bench {
     pub client: Client,
     /// Microseconds since the Unix epoch.
     pub now_us: u64,
+    /// Bytes of effects that the last command left.
+    pub journal_bytes: usize,
     /// Messages published so far.
     pub published: Vec<(Blob, Blob)>,
     seq: u64,
@@ -88,6 +90,7 @@ impl Bench {
         let Done { journal, publications, .. } = txn.finish();
         assert_eq!(format!("{outcome:?}"), format!("{first:?}"), "{args:?} is not a function of its moment");
         self.published.extend(publications);
+        self.journal_bytes = journal.len();
         if !journal.is_empty() {
             self.seq += 1;
             replay(&mut self.replica, &Nothing, self.seq, &journal).expect("our own journal replays");

@@ -169,6 +169,53 @@ def test_sorted_sets(redis):
     assert redis.zremrangebyrank("z", 0, 0) == 1
 
 
+def test_bitmaps(redis):
+    assert redis.setbit("bits", 7, 1) == 0
+    assert redis.setbit("bits", 9, 1) == 0
+    assert redis.getbit("bits", 7) == 1
+    assert redis.bitcount("bits") == 2
+    assert redis.bitcount("bits", 1, 1) == 1
+    assert redis.bitpos("bits", 1) == 7
+    assert redis.bitpos("bits", 1, 1, 1) == 9
+    assert redis.setbit("others", 9, 1) == 0
+    assert redis.bitop("AND", "both", "bits", "others") == 2
+    assert redis.bitop("DIFF", "one", "bits", "others") == 2
+    assert redis.bitcount("one") == 1
+    field = redis.bitfield("field").set("u8", 0, 250).overflow("SAT").incrby("u8", "#0", 10).get("i8", 0)
+    assert field.execute() == [0, 255, -1]
+    assert redis.bitfield_ro("field").get("u4", "#1").execute() == [15]
+
+
+def test_hyperloglogs(redis):
+    assert redis.pfadd("visitors", "ann", "bob") is True
+    assert redis.pfadd("visitors", "ann") is False
+    assert redis.pfadd("guests", "bob", "cleo") is True
+    assert redis.pfcount("visitors", "guests") == 3
+    assert redis.pfmerge("everybody", "visitors", "guests") is True
+    assert redis.pfcount("everybody") == 3
+
+
+def test_places(redis):
+    assert redis.geoadd("sicily", (13.361389, 38.115556, "Palermo"), (15.087269, 37.502669, "Catania")) == 2
+    assert redis.geoadd("sicily", (1, 1, "Palermo"), nx=True, ch=True) == 0
+    assert redis.geodist("sicily", "Palermo", "Catania", unit="KM") == 166.2742
+    assert redis.geohash("sicily", "Palermo", "nowhere") == ["sqc8b49rny0", None]
+    place, nowhere = redis.geopos("sicily", "Palermo", "nowhere")
+    assert place == pytest.approx((13.361389, 38.115556), abs=1e-5)
+    assert nowhere is None
+    around = {"longitude": 15, "latitude": 37, "radius": 200}
+    assert redis.geosearch("sicily", unit="KM", order="ASC", **around) == ["Catania", "Palermo"]
+    [nearest] = redis.geosearch("sicily", unit="KM", count=1, withdist=True, withhash=True, withcoord=True, **around)
+    assert (nearest.member, nearest.distance, nearest.hash) == ("Catania", 56.4413, 3479447370796909)
+    assert nearest.longitude == pytest.approx(15.087269, abs=1e-5)
+    assert redis.geosearchstore("found", "sicily", member="Palermo", unit="KM", width=10, height=10) == 1
+    [radius] = redis.georadius("sicily", 15, 37, 100, "KM", withdist=True)
+    assert (radius.member, radius.distance) == ("Catania", 56.4413)
+    assert redis.georadius_ro("sicily", 15, 37, 200, "KM", order="DESC") == ["Palermo", "Catania"]
+    assert redis.georadiusbymember("sicily", "Palermo", 200, "KM", store="found") == 2
+    assert redis.georadiusbymember_ro("sicily", "Palermo", 1, "KM") == ["Palermo"]
+
+
 def test_keys(redis):
     redis.mset({"g1": 1, "g2": 2, "g3": 3})
     assert redis.exists("g1", "g2", "nope") == 2

@@ -2,16 +2,22 @@
 //!
 //! Each file reads in the same order: what it is, its rows, the type, its handlers in the rows' order, helpers, tests.
 
+pub(crate) mod bitmap;
 pub(crate) mod collection;
 pub(crate) mod connection;
 pub(crate) mod dump;
 pub(crate) mod generic;
+pub(crate) mod geo;
 pub(crate) mod hash;
+pub(crate) mod hyperloglog;
+pub(crate) mod lcs;
 pub(crate) mod list;
+pub(crate) mod object;
 pub(crate) mod pubsub;
 pub(crate) mod scripting;
 pub(crate) mod server;
 pub(crate) mod set;
+pub(crate) mod sort;
 pub(crate) mod stream;
 pub(crate) mod string;
 pub(crate) mod transaction;

@@ -255,7 +255,11 @@ impl Named {
             specs.push(self.key_spec(first, "range", range));
         }
         if keys.count_at > 0 {
-            let counted = vec![("keynumidx", integer(0)), ("firstkey", integer(1)), ("keystep", integer(1))];
+            let counted = vec![
+                ("keynumidx", integer(0)),
+                ("firstkey", integer(1)),
+                ("keystep", integer(i64::from(keys.step.max(1)))),
+            ];
             specs.push(self.key_spec(keys.count_at.into(), "keynum", counted));
         }
         if keys.streams_from > 0 {

@@ -7,13 +7,14 @@
 use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::args::{Options, Span, double, integer, integer_text, is};
+use crate::args::{Options, Span, double, integer, integer_text, is, positive};
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
 use crate::command::{Command, Group, command};
 use crate::decimal;
 use crate::hub::Event;
 use crate::keyspace::heap_bytes;
 use crate::txn::{Deadline, Outcome, Stop, Txn};
+use crate::types::lcs;
 use crate::value::{Kind, Tagged, Value};
 
 #[rustfmt::skip]
@@ -31,6 +32,8 @@ pub(crate) const ROWS: &[Command] = &[
     string("MGET",       -2, mget)       .reads() .keys(1, -1, 1).fast().doc("1.0.0", "The values of several keys."),
     string("MSET",       -3, mset)       .writes().keys(1, -1, 2).grows().doc("1.0.1", "Sets several keys at once."),
     string("MSETNX",     -3, msetnx)     .writes().keys(1, -1, 2).grows().doc("1.0.1", "Sets several keys at once if none of them is there."),
+    string("MSETEX",     -4, msetex)     .writes().keys(0, 0, 2).count_at(1).grows().doc("8.4.0", "Sets several keys at once, under a condition and with an expiry if asked."),
+    string("LCS",        -3, lcs::lcs)   .reads() .keys(1, 2, 1)        .doc("7.0.0", "The longest common subsequence of two values."),
     string("STRLEN",      2, strlen)     .reads() .key(1).fast()        .doc("2.2.0", "The length of a value."),
     string("APPEND",      3, append)     .writes().key(1).fast().grows().doc("2.0.0", "Appends to a value, or sets it."),
     string("GETRANGE",    4, getrange)   .reads() .key(1)               .doc("2.4.0", "A part of a value."),
@@ -47,7 +50,10 @@ const fn string(name: &'static str, arity: i8, handler: crate::command::Handler)
     command(name, arity, handler).group(Group::String)
 }
 
-/// Replaces `delete` bytes at `at` by `insert`.
+/// The most bytes a splice makes a string grow to, wherever it says it begins.
+const LENGTH_MAX: usize = 4 << 30;
+
+/// Replaces `delete` bytes at `at` by `insert`. What lies between the end of the string and `at` reads as zeros.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Splice {
     at: usize,
@@ -55,16 +61,37 @@ pub struct Splice {
     insert: Blob,
 }
 
+impl Splice {
+    /// Writes over what is at `at`, or beyond the end.
+    pub(crate) fn overwrite(at: usize, bytes: &[u8]) -> Self {
+        Self { at, delete: bytes.len(), insert: Blob::from(bytes) }
+    }
+
+    /// Replaces `delete` bytes.
+    pub(crate) fn replace(at: usize, delete: usize, bytes: &[u8]) -> Self {
+        Self { at, delete, insert: Blob::from(bytes) }
+    }
+}
+
 impl Kind for Blob {
     type Change = Splice;
 
     fn apply(&mut self, change: Splice) -> Splice {
-        let at = change.at.min(self.len());
-        let end = (at + change.delete).min(self.len());
+        let length = self.len();
+        if change.at > length {
+            let at = change.at.min(LENGTH_MAX);
+            self.mutate().resize(at, 0);
+            self.push_slice(&change.insert);
+            return Splice { at: length, delete: self.len() - length, insert: Self::new() };
+        }
+        let at = change.at;
+        let end = at.saturating_add(change.delete).min(length);
         let deleted = Self::from(&self[at..end]);
         let inverse = Splice { at, delete: change.insert.len(), insert: deleted };
-        if at == self.len() {
+        if at == length {
             self.push_slice(&change.insert);
+        } else if end == length && change.insert.is_empty() {
+            self.truncate(at);
         } else if end - at == change.insert.len() {
             self.to_mut_slice()[at..end].copy_from_slice(&change.insert);
         } else {
@@ -160,7 +187,7 @@ struct SetOptions<'a> {
     get: bool,
 }
 
-fn set_options(args: Args<'_>, now_ms: u64) -> Result<SetOptions<'_>, CommandError> {
+fn set_options<'a>(args: Args<'a>, now_ms: u64, command: &'static str) -> Result<SetOptions<'a>, CommandError> {
     let mut options = Options::new(args);
     let mut set = SetOptions { condition: Condition::Always, deadline: Deadline::Clear, get: false };
     let mut expiry = None;
@@ -192,7 +219,7 @@ fn set_options(args: Args<'_>, now_ms: u64) -> Result<SetOptions<'_>, CommandErr
     }
     // The syntax comes first, as in Redis.
     if let Some((span, amount)) = expiry {
-        set.deadline = span.positive_deadline(amount, now_ms, "set")?;
+        set.deadline = span.positive_deadline(amount, now_ms, command)?;
     }
     Ok(set)
 }
@@ -202,7 +229,7 @@ fn set(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     if args.len() == 3 {
         return store(txn, key, value, Deadline::Clear).map(|()| Reply::OK);
     }
-    let options = set_options(&args[3..], txn.now_ms())?;
+    let options = set_options(&args[3..], txn.now_ms(), "set")?;
     let must_be_string = options.get || options.condition.compares();
     let old = match txn.value(key)? {
         Some(old) => match Blob::of(old) {
@@ -377,6 +404,34 @@ fn msetnx(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::flag(true))
 }
 
+fn msetex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let count = positive(args[1], "ERR invalid numkeys value")?;
+    if count > i32::MAX as usize {
+        return Err(CommandError::text("ERR invalid numkeys value").into());
+    }
+    let (words, options) =
+        args[2..].split_at_checked(2 * count).ok_or(CommandError::text("ERR wrong number of key-value pairs"))?;
+    let options = set_options(options, txn.now_ms(), "msetex")?;
+    if options.get || options.condition.compares() {
+        return Err(CommandError::Syntax.into());
+    }
+    let (pairs, _) = words.as_chunks::<2>();
+    for [key, _] in pairs {
+        let acts = match options.condition {
+            Condition::Missing => !txn.exists(key)?,
+            Condition::Present => txn.exists(key)?,
+            _ => true,
+        };
+        if !acts {
+            return Ok(Reply::flag(false));
+        }
+    }
+    for [key, value] in pairs {
+        store(txn, key, value, options.deadline)?;
+    }
+    Ok(Reply::flag(true))
+}
+
 /// Keys and values after the command's name.
 fn pairs<'a>(args: Args<'a>, command: &'static str) -> Result<&'a [[&'a [u8]; 2]], CommandError> {
     match args[1..].as_chunks::<2>() {
@@ -399,8 +454,13 @@ fn append(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::count(length + args[2].len()))
 }
 
-fn check_length(txn: &mut Txn<'_>, length: usize) -> Result<(), CommandError> {
-    if length > txn.hub().limits.string_bytes_max { Err(CommandError::StringTooLong) } else { Ok(()) }
+/// Whether a string may grow to a length.
+pub(crate) fn check_length(txn: &mut Txn<'_>, length: usize) -> Result<(), CommandError> {
+    let limits = txn.hub().limits;
+    if length > limits.string_bytes_max {
+        return Err(CommandError::StringTooLong);
+    }
+    if length > limits.record_bytes_max { Err(CommandError::RecordTooLarge) } else { Ok(()) }
 }
 
 fn getrange(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
@@ -435,12 +495,7 @@ fn setrange(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     }
     check_length(txn, offset.saturating_add(patch.len()))?;
     let mut edit = txn.edit::<Blob>(args[1])?;
-    if offset > length {
-        let insert = [&vec![0; offset - length], patch].concat();
-        edit.apply(Splice { at: length, delete: 0, insert: Blob::from(insert) });
-    } else {
-        edit.apply(Splice { at: offset, delete: patch.len().min(length - offset), insert: Blob::from(patch) });
-    }
+    edit.apply(Splice::overwrite(offset, patch));
     let length = edit.len();
     drop(edit);
     txn.notify(Event::String, "setrange", args[1]);
@@ -514,6 +569,24 @@ mod tests {
     }
 
     #[test]
+    fn several_keys_are_set_under_one_condition() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.run("MSETEX 2 a 1 b 2 PX 100"), Reply::Integer(1));
+        assert_eq!(bench.run("MSETEX 2 b 3 c 3 NX"), Reply::Integer(0));
+        assert_eq!(bench.run("MSETEX 2 b 3 c 3 XX"), Reply::Integer(0));
+        assert_eq!(bench.run("MSETEX 1 b 3 KEEPTTL XX"), Reply::Integer(1));
+        assert_eq!(bench.run("PTTL b"), Reply::Integer(100));
+        assert_eq!(bench.error("MSETEX 2 a 1 b"), "ERR wrong number of key-value pairs");
+        assert_eq!(bench.error("MSETEX 0 a 1"), "ERR invalid numkeys value");
+        assert_eq!(bench.error("MSETEX 2147483648 a 1"), "ERR invalid numkeys value");
+        assert_eq!(bench.error("MSETEX 1 a 1 IFEQ 1"), "ERR syntax error");
+        assert_eq!(bench.error("MSETEX 1 a 1 EX 0"), "ERR invalid expire time in 'msetex' command");
+        let args: [&[u8]; 7] = [b"MSETEX", b"2", b"a", b"1", b"b", b"2", b"NX"];
+        let keys = crate::table::by_name(b"MSETEX").unwrap().keys_of(&args).collect::<Vec<_>>();
+        assert_eq!(keys, [b"a", b"b"]);
+    }
+
+    #[test]
     fn ranges_clip_as_in_redis() {
         for (start, end, length, expected) in [
             (0, -1, 5, 0..5),
@@ -533,7 +606,16 @@ mod tests {
 
     #[test]
     fn a_splice_is_undone_by_its_inverse() {
-        for (at, delete, insert) in [(0, 0, "x"), (2, 3, "abc"), (5, 0, "tail"), (1, 2, ""), (4, 9, "longer")] {
+        for (at, delete, insert) in [
+            (0, 0, "x"),
+            (2, 3, "abc"),
+            (5, 0, "tail"),
+            (1, 2, ""),
+            (4, 9, "longer"),
+            (9, 4, "far"),
+            (7, 0, ""),
+            (3, 2, ""),
+        ] {
             let mut value = Blob::from(b"hello".as_slice());
             let inverse = value.apply(Splice { at, delete, insert: Blob::from(insert.as_bytes()) });
             value.apply(inverse);

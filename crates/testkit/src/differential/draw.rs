@@ -58,7 +58,10 @@ const SHORT_MS: u64 = 5;
 const ODD_ONE_IN: u64 = 12;
 
 /// Keys that any command may meet.
-const KEYS: &[&str] = &["s1", "s2", "s3", "h1", "h2", "l1", "l2", "l3", "e1", "e2", "e3", "z1", "z2", "z3", "q1", "q2"];
+const KEYS: &[&str] = &[
+    "s1", "s2", "s3", "h1", "h2", "l1", "l2", "l3", "e1", "e2", "e3", "z1", "z2", "z3", "q1", "q2", "b1", "b2", "g1",
+    "g2", "p1", "p2",
+];
 /// Sorted sets whose scores are all the same: elsewhere ranges by name mean nothing, and each server does as it likes.
 const LEX_KEYS: &[&str] = &["y1", "y2"];
 
@@ -80,6 +83,12 @@ const VALUES: &[&str] = &[
     "line\r\nbreak",
     "a value that does not fit into twenty-three bytes, so that it lives on the heap",
 ];
+const OFFSETS: &[&str] = &["0", "1", "7", "8", "13", "64", "100", "#0", "#1", "#3", "-1", "x", "4294967296"];
+const WIDTHS: &[&str] = &["u1", "u4", "u8", "i5", "i8", "u13", "i16", "u32", "u63", "i64", "u64", "i0", "8"];
+const LONGITUDES: &[&str] = &["13.361389", "15.087269", "13.5", "0", "-0.1", "179.9", "-180", "181", "x"];
+const LATITUDES: &[&str] = &["38.115556", "37.502669", "38", "0", "51.5", "-85", "85.05", "86", "x"];
+const LENGTHS: &[&str] = &["0", "1", "100", "200.5", "3000", "20000000", "-1", "x"];
+const UNITS: &[&str] = &["m", "km", "KM", "ft", "mi", "yd"];
 const INDEXES: &[&str] = &["0", "1", "2", "-1", "-2", "-3", "3", "5", "100", "-100"];
 const AMOUNTS: &[&str] =
     &["1", "-1", "0", "7", "-12", "100", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "1.5"];
@@ -343,6 +352,15 @@ impl Draw {
             "$x" => pick(random, LEXES),
             "$g" => pick(random, GLOBS),
             "$q" => self.key(b'q'),
+            "$b" => self.key(b'b'),
+            "$P" => self.key(b'p'),
+            "$M" => self.key(b'g'),
+            "$O" => pick(random, OFFSETS),
+            "$B" => pick(random, WIDTHS),
+            "$A" => pick(random, LONGITUDES),
+            "$L" => pick(random, LATITUDES),
+            "$D" => pick(random, LENGTHS),
+            "$E" => pick(random, UNITS),
             "$I" => pick(random, IDS),
             "$J" => pick(random, BOUNDS),
             "$S" => pick(random, STANDINGS),
@@ -514,6 +532,9 @@ mod tests {
                     | Group::Set
                     | Group::SortedSet
                     | Group::Stream
+                    | Group::Bitmap
+                    | Group::Geo
+                    | Group::HyperLogLog
                     | Group::Generic
             )
         };

@@ -185,6 +185,33 @@ pub const TEMPLATES: &[Template] = &[
     template("XAUTOCLAIM", Exact, &["$q $G $C 0 $J [ COUNT $c ] [ JUSTID ]"]),
     template("XINFO",      Exact, &["STREAM $q", "GROUPS $q"]),
 
+    template("SETBIT",      Exact, &["$b $O < 0 | 1 | 1 | 2 >"]),
+    template("GETBIT",      Exact, &["$b $O"]),
+    template("BITCOUNT",    Exact, &["$b", "$b $i $i [ BYTE | BIT ]"]),
+    template("BITPOS",      Exact, &["$b < 0 | 1 >", "$b < 0 | 1 > $i", "$b < 0 | 1 > $i $i [ BYTE | BIT ]"]),
+    template("BITOP",       Exact, &["< AND | OR | XOR > $b ( $b )+", "NOT $b $b", "< AND | OR | XOR > $b $s $b"]),
+    template("BITFIELD",    Exact, &["$b ( < GET $B $O | SET $B $O $n | INCRBY $B $O $n > )+", "$b ( OVERFLOW < WRAP | SAT | FAIL > < SET $B $O $n | INCRBY $B $O $n > )+"]),
+    template("BITFIELD_RO", Exact, &["$b ( GET $B $O )+"]),
+
+    template("GEOADD",               Exact, &["$M ( $A $L $m )+", "$M [ NX | XX ] [ CH ] ( $A $L $m )+"]),
+    template("GEOPOS",               Exact, &["$M ( $m )+"]),
+    template("GEODIST",              Exact, &["$M $m $m [ $E ]"]),
+    template("GEOHASH",              Exact, &["$M ( $m )+"]),
+    template("GEOSEARCH",            Exact, &["$M < FROMMEMBER $m | FROMLONLAT $A $L > < BYRADIUS $D $E | BYBOX $D $D $E > [ ASC | DESC ] [ COUNT $c [ ANY ] ] [ WITHDIST ] [ WITHHASH ] [ WITHCOORD ]"]),
+    template("GEOSEARCHSTORE",       Exact, &["$M $M < FROMMEMBER $m | FROMLONLAT $A $L > < BYRADIUS $D $E | BYBOX $D $D $E > [ ASC | DESC ] [ COUNT $c [ ANY ] ]", "$z $M FROMMEMBER $m BYRADIUS $D $E STOREDIST"]),
+    template("GEORADIUS",            Exact, &["$M $A $L $D $E [ WITHDIST ] [ WITHHASH ] [ WITHCOORD ] [ COUNT $c [ ANY ] ] [ ASC | DESC ]", "$M $A $L $D $E < STORE $M | STOREDIST $z >"]),
+    template("GEORADIUS_RO",         Exact, &["$M $A $L $D $E [ WITHDIST ] [ WITHCOORD ] [ COUNT $c ] [ ASC | DESC ]"]),
+    template("GEORADIUSBYMEMBER",    Exact, &["$M $m $D $E [ WITHDIST ] [ COUNT $c ] [ ASC | DESC ]", "$M $m $D $E < STORE $M | STOREDIST $z >"]),
+    template("GEORADIUSBYMEMBER_RO", Exact, &["$M $m $D $E [ WITHHASH ] [ COUNT $c ] [ ASC | DESC ]"]),
+
+    template("PFADD",   Exact, &["$P ( $m )+", "$P ( $v )+", "$P"]),
+    template("PFCOUNT", Exact, &["$P", "( $P )+"]),
+    template("PFMERGE", Exact, &["$P ( $P )+"]),
+
+    template("LCS",     Exact, &["$s $s [ LEN | IDX ] [ MINMATCHLEN $c ] [ WITHMATCHLEN ]"]),
+    template("SORT",    Exact, &["$l [ ALPHA ] [ DESC ] [ LIMIT $i $i ] [ GET # ] [ GET s* ]", "$e ALPHA [ DESC ] [ STORE $l ]", "$z BY nosort [ DESC ] [ STORE $l ]", "$l BY s* [ STORE $l ]", "$l BY h*->f1 GET h*->f2 [ LIMIT $i $i ]"]),
+    template("SORT_RO", Exact, &["$l [ ALPHA ] [ DESC ] [ LIMIT $i $i ] [ GET # ] [ GET s* ]", "$z BY nosort [ DESC ]"]),
+
     template("DEL",         Exact, &["( $k )+"]),
     template("UNLINK",      Exact, &["( $k )+"]),
     template("EXISTS",      Exact, &["( $k )+"]),
@@ -211,10 +238,11 @@ pub const TEMPLATES: &[Template] = &[
 
 /// Commands whose replies follow Redis 7.0 where later servers, and Valkey, do something else: `docs/differences.md` says what.
 /// Beside those they are not drawn.
-pub const AS_IN_7_0: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROUP", "XINFO"];
+pub const AS_IN_7_0: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROUP", "XINFO", "BITCOUNT", "BITPOS"];
 
 /// Commands of the data types that are not drawn, and why.
 pub const NOT_DRAWN: &[(&str, &str)] = &[
+    ("OBJECT", "what it tells is each server's own"),
     ("WAIT", "it is about replicas"),
     ("WAITAOF", "it is about replicas"),
     ("XACKDEL", "what it finds acknowledged before goes, too"),

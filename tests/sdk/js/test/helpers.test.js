@@ -22,8 +22,7 @@ const ELSEWHERE = new Set(
     "addTelemetry autoPipeline autoPipelineExecutor client constructor enableAutoPipelining enableTelemetry opts use",
     "multi pipeline readYourWritesSyncToken publish psubscribe subscribe",
     "createScript eval evalRo evalsha evalshaRo scriptExists scriptFlush scriptLoad",
-    "bitcount bitfield bitop bitpos getbit setbit pfadd pfcount pfmerge",
-    "geoadd geodist geohash geopos geosearch geosearchstore functions json search vector",
+    "functions json search vector",
     "arcount ardel ardelrange arget argetrange argrep arinfo arinsert arlastitems arlen armget armset arnext arop",
     "arring arscan arseek arset",
     "hexpire hexpireat hexpiretime hgetex hpersist hpexpire hpexpireat hpexpiretime hpttl hsetex httl",
@@ -222,6 +221,60 @@ test("sorted sets", async () => {
   assert.equal(await redis.zremrangebyscore("z", "(2", 4), 1);
   assert.equal(await redis.zremrangebyrank("z", 0, 0), 1);
   assert.deepEqual(await redis.zscan("z", 0), ["0", ["d", 6]]);
+});
+
+test("bitmaps", async () => {
+  assert.equal(await redis.setbit("bits", 7, 1), 0);
+  assert.equal(await redis.setbit("bits", 9, 1), 0);
+  assert.equal(await redis.getbit("bits", 7), 1);
+  assert.equal(await redis.bitcount("bits"), 2);
+  assert.equal(await redis.bitcount("bits", 1, 1), 1);
+  assert.equal(await redis.bitpos("bits", 1), 7);
+  assert.equal(await redis.bitpos("bits", 1, 1, 1), 9);
+  assert.equal(await redis.setbit("others", 9, 1), 0);
+  assert.equal(await redis.bitop("and", "both", "bits", "others"), 2);
+  assert.equal(await redis.bitcount("both"), 1);
+  assert.equal(await redis.bitop("not", "none", "bits"), 2);
+  assert.equal(await redis.bitcount("none"), 14);
+  const field = redis.bitfield("field").set("u8", 0, 250).overflow("SAT").incrby("u8", "#0", 10).get("i8", 0);
+  assert.deepEqual(await field.exec(), [0, 255, -1]);
+});
+
+test("hyperloglogs", async () => {
+  assert.equal(await redis.pfadd("visitors", "ann", "bob"), 1);
+  assert.equal(await redis.pfadd("visitors", "ann"), 0);
+  assert.equal(await redis.pfadd("guests", "bob", "cleo"), 1);
+  assert.equal(await redis.pfcount("visitors"), 2);
+  assert.equal(await redis.pfcount("visitors", "guests"), 3);
+  assert.equal(await redis.pfmerge("everybody", "visitors", "guests"), "OK");
+  assert.equal(await redis.pfcount("everybody"), 3);
+});
+
+test("places", async () => {
+  const palermo = { longitude: 13.361389, latitude: 38.115556, member: "Palermo" };
+  const catania = { longitude: 15.087269, latitude: 37.502669, member: "Catania" };
+  assert.equal(await redis.geoadd("sicily", palermo, catania), 2);
+  assert.equal(await redis.geoadd("sicily", { nx: true, ch: true }, { ...palermo, longitude: 1 }), 0);
+  assert.equal(await redis.geodist("sicily", "Palermo", "Catania", "KM"), 166.2742);
+  assert.deepEqual(await redis.geohash("sicily", "Palermo", "Catania"), ["sqc8b49rny0", "sqdtr74hyu0"]);
+  const [place] = await redis.geopos("sicily", "Palermo");
+  near(Number(place.lng), 13.3614, 0.0001);
+  near(Number(place.lat), 38.1156, 0.0001);
+  const center = { type: "FROMLONLAT", coordinate: { lon: 15, lat: 37 } };
+  const circle = { type: "BYRADIUS", radius: 200, radiusType: "KM" };
+  assert.deepEqual(await redis.geosearch("sicily", center, circle, "ASC"), [
+    { member: "Catania" },
+    { member: "Palermo" },
+  ]);
+  const options = { withDist: true, withHash: true, withCoord: true, count: { limit: 1 } };
+  const [nearest] = await redis.geosearch("sicily", center, circle, "ASC", options);
+  assert.equal(nearest.member, "Catania");
+  assert.equal(nearest.dist, 56.4413);
+  assert.equal(nearest.hash, "3479447370796909");
+  near(nearest.coord.long, 15.0873, 0.0001);
+  const box = { type: "BYBOX", rect: { width: 400, height: 400 }, rectType: "KM" };
+  assert.equal(await redis.geosearchstore("found", "sicily", center, box, "DESC", { storeDist: true }), 2);
+  near(await redis.zscore("found", "Palermo"), 190.4425, 0.001);
 });
 
 test("keys of any type", async () => {

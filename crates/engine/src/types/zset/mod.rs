@@ -162,6 +162,13 @@ impl ZSet {
         self.order.iter().map(|entry| (&entry.member, entry.score))
     }
 
+    /// Members and scores from `min` up to, and without, `max`, in order.
+    pub(crate) fn between(&self, min: f64, max: f64) -> impl Iterator<Item = (&Blob, f64)> {
+        let start = self.order.count_while(|entry| entry.score < min);
+        let end = self.order.count_while(|entry| entry.score < max);
+        self.order.range(start..end.max(start)).map(|entry| (&entry.member, entry.score))
+    }
+
     /// One step of a scan. A small set is returned whole, wherever the cursor stands: it may have been large before.
     fn scan(&self, cursor: Cursor, count: usize) -> (Cursor, Vec<(&Blob, f64)>) {
         match &self.scores {
@@ -364,7 +371,7 @@ impl Rule {
     }
 }
 
-fn zadd(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+pub(crate) fn zadd(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut rule = Rule::default();
     let options = args[2..].iter().take_while(|word| rule.take(word)).count();
     add(txn, args[1], rule, &args[2 + options..])
@@ -465,6 +472,12 @@ fn store(txn: &mut Txn<'_>, key: &[u8], entries: Vec<Scored>, event: &'static st
         txn.notify(Event::Generic, "del", key);
     }
     Ok(Reply::count(count))
+}
+
+/// As [`store`], for distinct members in any order.
+pub(crate) fn store_members(txn: &mut Txn<'_>, key: &[u8], members: Vec<(Blob, f64)>, event: &'static str) -> Outcome {
+    let entries = members.into_iter().map(|(member, score)| Scored::new(score, member)).collect();
+    store(txn, key, entries, event)
 }
 
 fn zcard(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
