@@ -93,7 +93,7 @@ fn collect(database: &Database, epoch: u32, waiting: &mut Vec<(u64, Blob)>) -> V
             let mut after = Stored::NO;
             if let Some(value) = &entry.value {
                 Record::write(value, entry.expires_at, entry.seq, &mut record);
-                after = Stored::with_deadline(entry.expires_at);
+                after = Stored::of(value, entry.expires_at);
             }
             bytes += record.len() + key.len();
             staged.push(Staged { hash, key, seq: entry.seq, epoch, before: entry.stored, after, record });
@@ -150,10 +150,7 @@ fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -
 fn stage(batch: &mut Batch, meta: &mut Meta, id: crate::DatabaseId, staged: &Staged) {
     let Staged { hash, key, epoch, before, after, record, .. } = staged;
     let place = layout::record(id, *epoch, *hash, key);
-    let index = |stored: Stored| match stored.deadline() {
-        None | Some(0) => None,
-        Some(deadline) => Some(layout::deadline(id, *epoch, deadline, *hash, key)),
-    };
+    let index = |stored: Stored| stored.due().map(|due| layout::deadline(id, *epoch, due, *hash, key));
     if let Some(old) = index(*before)
         && before != after
     {
@@ -162,10 +159,10 @@ fn stage(batch: &mut Batch, meta: &mut Meta, id: crate::DatabaseId, staged: &Sta
     if let Some(new) = index(*after) {
         batch.put(new, Vec::new());
     }
-    meta.records += u64::from(before.deadline().is_none() && after.deadline().is_some());
-    meta.records = meta.records.saturating_sub(u64::from(before.deadline().is_some() && after.deadline().is_none()));
-    if after.deadline().is_none() {
-        if before.deadline().is_some() {
+    meta.records += u64::from(!before.exists() && after.exists());
+    meta.records = meta.records.saturating_sub(u64::from(before.exists() && !after.exists()));
+    if !after.exists() {
+        if before.exists() {
             batch.delete(place);
         }
     } else {

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dormouse_engine::{
-    Block, Client, ClientId, Command, Done, Hub, Keyspace, Moment, Outcome, Parts, Patient, Queued, Record, Source,
-    SourceError, Stop, Ticket, Txn, Watchdog, hash,
+    Block, Client, ClientId, Command, Done, Due, Hub, Keyspace, Moment, Outcome, Parts, Patient, Queued, Record,
+    Source, SourceError, Stop, Ticket, Txn, Watchdog, hash,
 };
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
@@ -643,15 +643,17 @@ impl Database {
         let cold = self.cold(state);
         let mut txn = Txn::begin(state.parts(&cold, &mut nobody, &Patient, moment), false);
         let reaped = txn.reap(REAP_KEYS_MAX);
-        txn.reap_cold(&cold_due);
+        if let Err(error) = txn.reap_cold(&cold_due) {
+            tracing::error!(database = self.id.0, %error, "dead parts of a value could not be removed");
+        }
         let done = txn.finish();
         state.hub.facts.expired += (reaped + cold_due.len()) as u64;
         self.commit(state, done, moment);
         more || reaped >= REAP_KEYS_MAX
     }
 
-    /// The next cold keys past their deadlines (hash, key and deadline), and whether there may be more.
-    fn cold_due(&self, state: &mut State, now_ms: u64) -> (Vec<(u64, Blob, u64)>, bool) {
+    /// The next cold keys past their deadlines, or with parts that are, and whether there may be more.
+    fn cold_due(&self, state: &mut State, now_ms: u64) -> (Vec<(u64, Blob, Due)>, bool) {
         if state.space.cold() == 0 {
             return (Vec::new(), false);
         }
@@ -663,8 +665,8 @@ impl Database {
         });
         state.reaped_until = due.last().map_or(from, |last| [last, &[0][..]].concat());
         let split = |key: &bytes::Bytes| {
-            let (deadline, hash, key) = layout::split_deadline(key).ok()?;
-            state.space.is_cold(hash, key).then(|| (hash, Blob::from(key), deadline))
+            let (due, hash, key) = layout::split_deadline(key).ok()?;
+            state.space.is_cold(hash, key).then(|| (hash, Blob::from(key), due))
         };
         (due.iter().filter_map(split).collect(), due.len() >= REAP_KEYS_MAX)
     }

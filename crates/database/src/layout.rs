@@ -3,14 +3,14 @@
 //! ```text
 //! 00 'hash-seed'                                           the seed of the hash that orders keys, 8 bytes
 //! 01 database:4 epoch:4 hash:8 key                         a record (engine's `Record`)
-//! 02 database:4 epoch:4 deadline:8 hash:8 key              nothing: the index of deadlines
+//! 02 database:4 epoch:4 deadline:8 hash:8 part:1 key       nothing: the index of deadlines, of keys (0) or parts of values (1)
 //! 03 database:4                                            a database's counts (`Meta`)
 //! ```
 //!
 //! Numbers are big endian, so that byte order is number order: a database, an epoch of it, and a range of hashes are each
 //! one range of keys. Emptying a database begins a new epoch; the old one is deleted at the next checkpoint.
 
-use dormouse_engine::{Corrupt, Cursor};
+use dormouse_engine::{Corrupt, Cursor, Due};
 
 use crate::DatabaseId;
 
@@ -65,10 +65,11 @@ pub(crate) fn split_record(key: &[u8]) -> Result<(u64, &[u8]), Corrupt> {
 }
 
 /// Key of a deadline.
-pub(crate) fn deadline(id: DatabaseId, epoch: u32, expires_at: u64, hash: u64, key: &[u8]) -> Vec<u8> {
+pub(crate) fn deadline(id: DatabaseId, epoch: u32, due: Due, hash: u64, key: &[u8]) -> Vec<u8> {
     let mut out = prefix(DEADLINE, id, epoch);
-    out.extend(expires_at.to_be_bytes());
+    out.extend(due.at.to_be_bytes());
     out.extend(hash.to_be_bytes());
+    out.push(u8::from(due.part));
     out.extend(key);
     out
 }
@@ -82,11 +83,12 @@ pub(crate) fn deadlines_until(id: DatabaseId, epoch: u32, now_ms: u64) -> (Vec<u
 }
 
 /// Deadline, hash and key of a deadline's key.
-pub(crate) fn split_deadline(key: &[u8]) -> Result<(u64, u64, &[u8]), Corrupt> {
+pub(crate) fn split_deadline(key: &[u8]) -> Result<(Due, u64, &[u8]), Corrupt> {
     let rest = key.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
     let (deadline, rest) = rest.ok_or(Corrupt("the key of a deadline"))?;
-    let (hash, key) = rest.split_first_chunk::<8>().ok_or(Corrupt("the key of a deadline"))?;
-    Ok((u64::from_be_bytes(*deadline), u64::from_be_bytes(*hash), key))
+    let (hash, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt("the key of a deadline"))?;
+    let (part, key) = rest.split_first().ok_or(Corrupt("the key of a deadline"))?;
+    Ok((Due { at: u64::from_be_bytes(*deadline), part: *part != 0 }, u64::from_be_bytes(*hash), key))
 }
 
 /// Everything of one epoch, as ranges.
@@ -167,13 +169,16 @@ mod tests {
     fn keys_read_back_and_keep_their_order() {
         let (id, hash) = (DatabaseId(7), 0x0102_0304_0506_0708);
         assert_eq!(split_record(&record(id, 3, hash, b"k")), Ok((hash, &b"k"[..])));
-        assert_eq!(split_deadline(&deadline(id, 3, 99, hash, b"k")), Ok((99, hash, &b"k"[..])));
+        for part in [false, true] {
+            let due = Due { at: 99, part };
+            assert_eq!(split_deadline(&deadline(id, 3, due, hash, b"k")), Ok((due, hash, &b"k"[..])));
+        }
         assert_eq!(split_meta(&meta(id)), Ok(id));
         let (from, until) = records_from(id, 3, hash);
         assert!(from <= record(id, 3, hash, b"") && record(id, 3, u64::MAX, &[255; 40]) < until);
         assert!(record(id, 3, hash | 0xffff, &[255; 9]) < records_of_step(id, 3, hash));
         let (from, until) = deadlines_until(id, 3, 99);
-        assert!((from..until).contains(&deadline(id, 3, 99, u64::MAX, &[255; 9])));
+        assert!((from..until).contains(&deadline(id, 3, Due { at: 99, part: true }, u64::MAX, &[255; 9])));
         let counts = Meta { seq: 1 << 40, epoch: 2, flushed_seq: 3, records: 1 << 33 };
         assert_eq!(Meta::read(&counts.write()), Ok(counts));
         assert!(Meta::read(b"").is_err() && Meta::read(&[9; 29]).is_err());

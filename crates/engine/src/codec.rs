@@ -60,6 +60,11 @@ impl<'a> Reader<'a> {
         Ok(first)
     }
 
+    /// The next byte, which stays.
+    pub const fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
     /// A varint.
     pub fn int(&mut self) -> Result<u64, Corrupt> {
         let mut value = 0_u64;

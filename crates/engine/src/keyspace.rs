@@ -21,22 +21,44 @@ const RECORD_VERSION: u8 = 1;
 /// What an entry costs in memory beside its key's and value's bytes: its slot, its hash, the slack of a page.
 pub(crate) const ENTRY_BYTES: usize = 120;
 
-/// What the store has of a key in memory.
+/// What the store has of a key in memory: no record, or one that its index of deadlines may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored(u64);
+
+/// Where the store's index of deadlines names a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Only a part of the value dies then, or several.
+    pub part: bool,
+}
 
 impl Stored {
     /// The store has no record.
     pub const NO: Self = Self(u64::MAX);
+    /// Deadlines have 63 bits; the last one says that a part of the value dies.
+    const PART: u64 = 1 << 63;
 
-    /// The store has a record with this deadline, 0 for none.
-    pub const fn with_deadline(expires_at: u64) -> Self {
-        Self(expires_at)
+    /// The store has this value with this deadline, 0 for none.
+    pub fn of(value: &Value, expires_at: u64) -> Self {
+        match value.next_due() {
+            Some(at) if expires_at == 0 || at < expires_at => Self(Self::PART | at),
+            _ => Self(expires_at),
+        }
     }
 
-    /// The deadline of the stored record, if there is a record.
-    pub const fn deadline(self) -> Option<u64> {
-        if self.0 == u64::MAX { None } else { Some(self.0) }
+    /// Whether there is a record.
+    pub const fn exists(self) -> bool {
+        self.0 != Self::NO.0
+    }
+
+    /// What the index says of it.
+    pub const fn due(self) -> Option<Due> {
+        match self {
+            Self::NO | Self(0) => None,
+            Self(at) => Some(Due { at: at & !Self::PART, part: at & Self::PART != 0 }),
+        }
     }
 }
 
@@ -134,6 +156,8 @@ pub struct Keyspace {
     map: ScanMap<Entry>,
     /// (deadline, hash) of every entry that has both a value and a deadline.
     expiry: BTreeSet<(u64, u64)>,
+    /// (deadline, hash) of every value a part of which dies, by the first that does.
+    parts: BTreeSet<(u64, u64)>,
     dirty: Vec<(u64, Blob)>,
     live: u64,
     cold: u64,
@@ -209,14 +233,9 @@ impl Keyspace {
         if self.map.get_hashed(hash, key).is_some() {
             return;
         }
-        let entry = Entry {
-            value: Some(record.value),
-            expires_at: record.expires_at,
-            seq: record.seq,
-            dirty: false,
-            stored: Stored::with_deadline(record.expires_at),
-            hot: true,
-        };
+        let Record { value, expires_at, seq } = record;
+        let stored = Stored::of(&value, expires_at);
+        let entry = Entry { value: Some(value), expires_at, seq, dirty: false, stored, hot: true };
         self.count_in(hash, key, &entry);
         self.cold = self.cold.saturating_sub(1);
         self.map.insert_hashed(hash, Blob::from(key), entry);
@@ -238,6 +257,7 @@ impl Keyspace {
         if entry.expires_at != 0 {
             self.expiry.insert((entry.expires_at, hash));
         }
+        self.parts.extend(value.next_due().map(|at| (at, hash)));
     }
 
     fn count_out(&mut self, hash: u64, key: &[u8], entry: &Entry) {
@@ -247,6 +267,9 @@ impl Keyspace {
         self.bytes = self.bytes.saturating_sub(value.memory_bytes());
         if entry.expires_at != 0 {
             self.expiry.remove(&(entry.expires_at, hash));
+        }
+        if let Some(at) = value.next_due() {
+            self.parts.remove(&(at, hash));
         }
     }
 
@@ -264,6 +287,8 @@ impl Keyspace {
         if value.is_some() && expires_at != 0 {
             self.expiry.insert((expires_at, hash));
         }
+        let part = value.as_ref().and_then(Value::next_due);
+        self.parts.extend(part.map(|at| (at, hash)));
         let Some(entry) = self.map.get_mut_hashed(hash, key) else {
             self.bytes += ENTRY_BYTES + heap_bytes(key);
             let key = Blob::from(key);
@@ -287,6 +312,9 @@ impl Keyspace {
             if old.1 != 0 && (old.1 != expires_at || entry.value.is_none()) {
                 self.expiry.remove(&(old.1, hash));
             }
+            if let Some(at) = value.next_due().filter(|&at| part != Some(at)) {
+                self.parts.remove(&(at, hash));
+            }
         }
         Some(old)
     }
@@ -302,14 +330,17 @@ impl Keyspace {
         let seq_before = std::mem::replace(&mut entry.seq, seq);
         entry.hot = true;
         let before = entry.value.as_ref().map_or(0, Value::memory_bytes);
+        let part_before = entry.value.as_ref().and_then(Value::next_due);
         Some(Loan {
             entry,
             hash,
             seq_before,
             before,
+            part_before,
             bytes: &mut self.bytes,
             live: &mut self.live,
             expiry: &mut self.expiry,
+            parts: &mut self.parts,
         })
     }
 
@@ -332,7 +363,7 @@ impl Keyspace {
         self.bytes += ENTRY_BYTES + heap_bytes(key);
         let key = Blob::from(key);
         self.dirty.push((hash, key.clone()));
-        let stored = Stored::with_deadline(deadline);
+        let stored = Stored(deadline);
         let entry = Entry { value: None, expires_at: 0, seq, dirty: true, stored, hot: false };
         self.map.insert_hashed(hash, key, entry);
     }
@@ -340,6 +371,16 @@ impl Keyspace {
     /// Hashes of keys whose deadline is at or before `now_ms`, earliest first, at most `count`.
     pub fn due(&self, now_ms: u64, count: usize) -> Vec<u64> {
         self.expiry.range(..=(now_ms, u64::MAX)).take(count).map(|&(_, hash)| hash).collect()
+    }
+
+    /// Hashes of keys a part of whose value dies at or before `now_ms`, earliest first, at most `count`.
+    pub fn parts_due(&self, now_ms: u64, count: usize) -> Vec<u64> {
+        self.parts.range(..=(now_ms, u64::MAX)).take(count).map(|&(_, hash)| hash).collect()
+    }
+
+    /// Whether there is any such key.
+    pub fn has_parts_due(&self, now_ms: u64) -> bool {
+        self.parts.first().is_some_and(|&(at, _)| at <= now_ms)
     }
 
     /// The earliest deadline of a key in memory.
@@ -450,9 +491,11 @@ pub(crate) struct Loan<'a> {
     hash: u64,
     seq_before: u64,
     before: usize,
+    part_before: Option<u64>,
     bytes: &'a mut usize,
     live: &'a mut u64,
     expiry: &'a mut BTreeSet<(u64, u64)>,
+    parts: &'a mut BTreeSet<(u64, u64)>,
 }
 
 impl Loan<'_> {
@@ -489,5 +532,12 @@ impl Drop for Loan<'_> {
     fn drop(&mut self) {
         let after = self.entry.value.as_ref().map_or(0, Value::memory_bytes);
         *self.bytes = (*self.bytes + after).saturating_sub(self.before);
+        let part = self.entry.value.as_ref().and_then(Value::next_due);
+        if part != self.part_before {
+            if let Some(at) = self.part_before {
+                self.parts.remove(&(at, self.hash));
+            }
+            self.parts.extend(part.map(|at| (at, self.hash)));
+        }
     }
 }

@@ -31,7 +31,7 @@ pub use client::{Client, ClientId, Door, Grant, Queued, Transaction};
 pub use codec::Corrupt;
 pub use command::{Command, Effect, Group, Keys, Run, Session};
 pub use hub::{Event, Facts, Hub, Limits, Notifications, Ticket};
-pub use keyspace::{Entry, Keyspace, Nothing, Record, Source, SourceError, Stored};
+pub use keyspace::{Due, Entry, Keyspace, Nothing, Record, Source, SourceError, Stored};
 pub use moment::{Moment, Random};
 pub use scan_map::{Cursor, hash, set_hash_seed};
 pub use table::{Found, all, find};

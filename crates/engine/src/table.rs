@@ -17,6 +17,7 @@ use crate::types::{
 const ROWS: &[&[Command]] = &[
     string::ROWS,
     hash::ROWS,
+    hash::EXPIRY_ROWS,
     list::ROWS,
     set::ROWS,
     zset::ROWS,

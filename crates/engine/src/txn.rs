@@ -12,9 +12,10 @@ use crate::client::Client;
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
 use crate::command::{Command, Effect};
 use crate::hub::{Event, Hub};
-use crate::keyspace::{Keyspace, Loan, Source, SourceError};
+use crate::keyspace::{Due, Keyspace, Loan, Source, SourceError};
 use crate::moment::{Moment, Random};
 use crate::scan_map::{Cursor, hash};
+use crate::types::hash::Hash;
 use crate::value::{AnyChange, Kind, Type, Value};
 
 /// Effects, as the journal writes them. Each follows the key it is about, which is written once for a run of effects.
@@ -369,10 +370,46 @@ impl<'a> Txn<'a> {
 
     // --- reading -------------------------------------------------------------------------------------------------
 
+    /// Brings a key into memory if it is cold. Nobody sees a part of a value that is past its deadline: it is removed here,
+    /// as an effect like any other, by whoever comes first.
+    fn load(&mut self, hash: u64, key: &[u8]) -> Result<(), SourceError> {
+        self.space.load(hash, key, self.source)?;
+        if self.space.has_parts_due(self.now_ms()) {
+            self.purge(hash, key);
+        }
+        Ok(())
+    }
+
+    /// Removes the fields of a hash that are past their deadlines; whether there were any.
+    fn purge(&mut self, hash: u64, key: &[u8]) -> bool {
+        let now_ms = self.now_ms();
+        let value = self.space.find(hash, key).and_then(|entry| entry.alive_at(now_ms));
+        let Some(Value::Hash(fields)) = value.filter(|value| value.next_due().is_some_and(|at| at <= now_ms)) else {
+            return false;
+        };
+        let changes = fields.burials(now_ms);
+        let emptied = match changes {
+            None => {
+                self.remove(hash, key);
+                true
+            }
+            Some(changes) => {
+                let mut edit = self.open::<Hash>(hash, key, false);
+                changes.into_iter().for_each(|change| edit.apply(change));
+                false
+            }
+        };
+        self.notify(Event::Hash, "hexpired", key);
+        if emptied {
+            self.notify(Event::Generic, "del", key);
+        }
+        true
+    }
+
     /// Loads a key if it is cold, and remembers that the reply depends on it. After this, [`Self::peek`] can see it.
     pub fn touch(&mut self, key: &[u8]) -> Result<(), Stop> {
         let hash = hash(key);
-        self.space.load(hash, key, self.source)?;
+        self.load(hash, key)?;
         if let Some(entry) = self.space.find_hot(hash, key) {
             self.seen = self.seen.max(entry.seq);
         }
@@ -392,7 +429,7 @@ impl<'a> Txn<'a> {
     /// The value of a key.
     pub fn value(&mut self, key: &[u8]) -> Result<Option<&Value>, Stop> {
         let (hash, now_ms) = (hash(key), self.now_ms());
-        self.space.load(hash, key, self.source)?;
+        self.load(hash, key)?;
         let hit = self.space.find_hot(hash, key).map(|entry| (entry.seq, entry.alive_at(now_ms).is_some()));
         if let Some((seq, _)) = hit {
             self.seen = self.seen.max(seq);
@@ -504,7 +541,7 @@ impl<'a> Txn<'a> {
 
     /// Brings a key into memory for a change; a dead one is removed first.
     fn prepare(&mut self, hash: u64, key: &[u8]) -> Result<(), Stop> {
-        self.space.load(hash, key, self.source)?;
+        self.load(hash, key)?;
         // A write that changes nothing depends on what it saw, as a read does.
         self.seen = self.seen.max(self.space.find(hash, key).map_or(0, |entry| entry.seq));
         let now_ms = self.now_ms();
@@ -612,9 +649,13 @@ impl<'a> Txn<'a> {
                 true
             }
         };
+        Ok(self.open(hash, key, made))
+    }
+
+    fn open<T: Kind>(&mut self, hash: u64, key: &[u8], made: bool) -> Edit<'_, T> {
         let loan = self.space.lend(hash, key, self.seq).expect("the entry has a value: it was just seen or made");
         let (journal, touched) = (&mut self.journal, &mut self.touched);
-        Ok(Edit { loan, hash, journal, touched, key: Blob::from(key), changed: made, kind: std::marker::PhantomData })
+        Edit { loan, hash, journal, touched, key: Blob::from(key), changed: made, kind: std::marker::PhantomData }
     }
 
     /// As [`Self::edit`], or nothing if the key is missing.
@@ -640,7 +681,7 @@ impl<'a> Txn<'a> {
         self.journal.undo(|| Undo::Flush(Box::new(old)));
     }
 
-    /// Removes keys whose deadline has passed, at most `count`; how many there were.
+    /// Removes keys whose deadline has passed, and parts of values, of at most `count` keys; of how many it was.
     pub fn reap(&mut self, count: usize) -> usize {
         let due = self.space.due(self.now_ms(), count);
         let mut reaped = 0;
@@ -655,19 +696,31 @@ impl<'a> Txn<'a> {
                 }
             }
         }
+        for hash in self.space.parts_due(self.now_ms(), count.saturating_sub(reaped)) {
+            for key in self.space.with_hash(hash) {
+                reaped += usize::from(self.purge(hash, &key));
+            }
+        }
         reaped
     }
 
-    /// Removes cold keys that the store's index says are past their deadlines, without loading them.
-    pub fn reap_cold(&mut self, keys: &[(u64, Blob, u64)]) {
-        for (hash, key, deadline) in keys {
-            if self.space.is_cold(*hash, key) {
-                self.journal.delete(key);
-                self.space.bury_cold(*hash, key, *deadline, self.seq);
-                self.touched(key);
-                self.notify(Event::Expired, "expired", key);
+    /// Removes cold keys that the store's index says are past their deadlines, without loading them, and dead parts of cold
+    /// values.
+    pub fn reap_cold(&mut self, keys: &[(u64, Blob, Due)]) -> Result<(), SourceError> {
+        for (hash, key, due) in keys {
+            if !self.space.is_cold(*hash, key) {
+                continue;
             }
+            if due.part {
+                self.load(*hash, key)?;
+                continue;
+            }
+            self.journal.delete(key);
+            self.space.bury_cold(*hash, key, due.at, self.seq);
+            self.touched(key);
+            self.notify(Event::Expired, "expired", key);
         }
+        Ok(())
     }
 
     // --- telling others ------------------------------------------------------------------------------------------

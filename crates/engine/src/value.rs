@@ -33,6 +33,11 @@ pub trait Kind: Tagged + Default + Clone {
     /// Whether the key vanishes, as empty collections do.
     fn is_void(&self) -> bool;
 
+    /// When the first of its parts dies, in milliseconds since the Unix epoch, if parts have deadlines of their own.
+    fn next_due(&self) -> Option<u64> {
+        None
+    }
+
     /// Bytes of memory beyond the entry itself, near enough, in constant time.
     fn memory_bytes(&self) -> usize;
 
@@ -111,6 +116,11 @@ macro_rules! kinds {
 
             pub(crate) fn is_void(&self) -> bool {
                 match self { $(Self::$variant(value) => <$kind as Kind>::is_void(value),)* }
+            }
+
+            /// See [`Kind::next_due`].
+            pub fn next_due(&self) -> Option<u64> {
+                match self { $(Self::$variant(value) => <$kind as Kind>::next_due(value),)* }
             }
 
             /// Bytes of memory the value takes beyond its entry.

@@ -2,7 +2,7 @@
 //!
 //! A payload is a byte for the encoding, the value, two bytes for the version of the format and eight for a checksum of all
 //! that (both little endian). We write version 10, in the plainest encoding of each type, so that every Redis from 7.0 on
-//! takes it; which of a list's or a hash's packed forms Redis would have chosen is nobody's business but its own. We read
+//! takes it (7.4 for a hash whose fields have deadlines, which is version 12); which of a list's or a hash's packed forms Redis would have chosen is nobody's business but its own. We read
 //! every encoding that a Redis or Valkey wrote for our types, back to the ziplists and zipmaps of the first ones: whoever
 //! moves here brings such payloads along (`read.rs` has the encodings, `packed.rs` the forms that pack a collection into one
 //! string).
@@ -33,8 +33,8 @@ const VERSION_MAX: u16 = 12;
 /// Bytes of version and checksum.
 const FOOTER_BYTES: usize = 10;
 
-/// First byte of a payload: how the value is encoded. What is missing between these numbers belongs to modules and
-/// fields with deadlines.
+/// First byte of a payload: how the value is encoded. What is missing between these numbers belongs to modules or
+/// was never part of a release.
 mod encoding {
     pub(super) const STRING: u8 = 0;
     pub(super) const LIST: u8 = 1;
@@ -55,6 +55,8 @@ mod encoding {
     pub(super) const STREAM_2: u8 = 19;
     pub(super) const SET_LISTPACK: u8 = 20;
     pub(super) const STREAM_3: u8 = 21;
+    pub(super) const HASH_DEADLINES: u8 = 24;
+    pub(super) const HASH_LISTPACK_DEADLINES: u8 = 25;
 }
 
 /// What a string's length says when it is no length but announces another form of string.
@@ -79,9 +81,10 @@ pub enum RestoreError {
     TooLarge,
 }
 
-/// Makes a payload of an encoding and a value: appends the version we write and the checksum.
+/// Makes a payload of an encoding and a value: appends the oldest version that has the encoding, and the checksum.
 pub fn seal(mut payload: Vec<u8>) -> Vec<u8> {
-    payload.extend_from_slice(&VERSION.to_le_bytes());
+    let version = if payload.first() == Some(&encoding::HASH_DEADLINES) { VERSION_MAX } else { VERSION };
+    payload.extend_from_slice(&version.to_le_bytes());
     let checksum = checksum::of(&payload);
     payload.extend_from_slice(&checksum.to_le_bytes());
     payload

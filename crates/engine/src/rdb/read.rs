@@ -13,7 +13,7 @@ use super::{RestoreError, encoding, form, lzf, stream, unseal};
 use crate::args::integer_text;
 use crate::keyspace::heap_bytes;
 use crate::types::collection::Change;
-use crate::types::hash::Hash;
+use crate::types::hash::{self, Hash};
 use crate::types::list::{self, List};
 use crate::types::set::Set;
 use crate::types::zset::ZSet;
@@ -53,6 +53,8 @@ fn value(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {
         encoding::LIST_QUICKLIST_2 => quicklist_2(cursor, budget),
         encoding::SET_INTSET => set(&mut Intset::new(&cursor.string()?)?, budget),
         encoding::SET_LISTPACK => set(&mut Listpack::new(&cursor.string()?)?, budget),
+        encoding::HASH_DEADLINES => hash_with_deadlines(cursor, budget),
+        encoding::HASH_LISTPACK_DEADLINES => packed_hash_with_deadlines(cursor, budget),
         encoding::HASH_ZIPMAP => hash(&mut Zipmap::new(&cursor.string()?)?, budget),
         encoding::HASH_ZIPLIST => hash(&mut Ziplist::new(&cursor.string()?)?, budget),
         encoding::STREAM => stream::read(cursor, budget, stream::Version::First),
@@ -119,10 +121,56 @@ fn hash<'a>(walk: &mut impl Walk<'a>, budget: &mut Budget) -> Result<Value> {
     let mut hash = Hash::default();
     while let Some(field) = walk.next()? {
         let value = walk.next()?.ok_or(RestoreError::Format)?;
-        let inverse = hash.apply(Change::Set { name: budget.blob(field)?, payload: budget.blob(value)? });
-        expect_new(&inverse)?;
+        add_field(&mut hash, budget.blob(field)?, budget.blob(value)?)?;
     }
     Ok(hash.into_value())
+}
+
+fn add_field(hash: &mut Hash, field: Blob, value: Blob) -> Result<()> {
+    let inverse = hash.apply(hash::Change::set(field, value));
+    if matches!(inverse, hash::Change::Fields(Change::Remove { .. })) { Ok(()) } else { Err(RestoreError::Format) }
+}
+
+/// Fields that may have deadlines: each comes after the distance of its own from the earliest, plus one; 0 is none.
+fn hash_with_deadlines(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {
+    let first = u64::from_le_bytes(cursor.array()?);
+    let mut hash = Hash::default();
+    for _ in 0..cursor.length()? {
+        let distance = cursor.length()?;
+        let field = budget.blob(Part::Bytes(cursor.string()?))?;
+        let value = budget.blob(Part::Bytes(cursor.string()?))?;
+        add_field(&mut hash, field.clone(), value)?;
+        if distance != 0 {
+            let at = first.checked_add(distance - 1).ok_or(RestoreError::Format)?;
+            add_deadline(&mut hash, field, at)?;
+        }
+    }
+    Ok(hash.into_value())
+}
+
+/// The packed form of the same: after the earliest deadline, field, value and deadline in turn.
+fn packed_hash_with_deadlines(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {
+    cursor.array::<8>()?;
+    let packed = cursor.string()?;
+    let mut walk = Listpack::new(&packed)?;
+    let mut hash = Hash::default();
+    while let Some(field) = walk.next()? {
+        let (field, value) = (budget.blob(field)?, budget.blob(walk.next()?.ok_or(RestoreError::Format)?)?);
+        let Some(Part::Integer(at)) = walk.next()? else { return Err(RestoreError::Format) };
+        add_field(&mut hash, field.clone(), value)?;
+        if at != 0 {
+            add_deadline(&mut hash, field, u64::try_from(at).map_err(|_| RestoreError::Format)?)?;
+        }
+    }
+    Ok(hash.into_value())
+}
+
+fn add_deadline(hash: &mut Hash, field: Blob, at: u64) -> Result<()> {
+    if at == 0 || at > hash::DEADLINE_MAX as u64 {
+        return Err(RestoreError::Format);
+    }
+    hash.apply(hash::Change::Deadline { field, at });
+    Ok(())
 }
 
 /// What is taken back by removing it was not there before.

@@ -4,7 +4,8 @@ use dormouse_proto::{Blob, parse_integer};
 
 use super::{encoding, form, seal, stream};
 use crate::args::integer_text;
-use crate::value::Value;
+use crate::types::hash::Hash;
+use crate::value::{Kind, Value};
 
 /// Longest text that may be written as an integer of 32 bits: a sign and ten digits.
 const INTEGER_TEXT_BYTES_MAX: usize = 11;
@@ -19,6 +20,7 @@ pub fn dump(value: &Value) -> Vec<u8> {
         }
         Value::List(list) => put_all(&mut out, encoding::LIST, list.len(), list.iter()),
         Value::Set(set) => put_all(&mut out, encoding::SET, set.len(), set.iter()),
+        Value::Hash(hash) if hash.has_deadlines() => put_hash_with_deadlines(&mut out, hash),
         Value::Hash(hash) => {
             let parts = hash.iter().flat_map(|(field, value)| [field, value]);
             put_all(&mut out, encoding::HASH, hash.len(), parts);
@@ -35,6 +37,22 @@ pub fn dump(value: &Value) -> Vec<u8> {
         Value::Stream(stream) => stream::write(stream, &mut out),
     }
     seal(out)
+}
+
+fn put_hash_with_deadlines(out: &mut Vec<u8>, hash: &Hash) {
+    let first = hash.next_due().unwrap_or(0);
+    out.push(encoding::HASH_DEADLINES);
+    out.extend_from_slice(&first.to_le_bytes());
+    put_length(out, hash.len());
+    for (field, value) in hash.iter() {
+        let distance = match hash.deadline(field) {
+            0 => 0,
+            at => at - first + 1,
+        };
+        put_length(out, distance as usize);
+        put_string(out, field);
+        put_string(out, value);
+    }
 }
 
 fn put_all<'a>(out: &mut Vec<u8>, encoding: u8, count: usize, strings: impl Iterator<Item = &'a Blob>) {

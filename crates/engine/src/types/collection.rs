@@ -463,6 +463,9 @@ pub(crate) fn scan_reply(next: Cursor, items: Vec<Reply>) -> Reply {
     Reply::Array(vec![Reply::Bulk(integer_text(next.0 as i64)), Reply::Array(items)])
 }
 
+/// `FIELDS` with a count that is none.
+pub(crate) const NOT_A_COUNT: CommandError = CommandError::text("ERR Number of fields must be a positive integer");
+
 /// The field names after `FIELDS count`, where they must be all that is left.
 pub(crate) fn counted_fields(args: Args<'_>) -> Result<Args<'_>, CommandError> {
     let (word, rest) = args.split_first().ok_or(CommandError::Syntax)?;
@@ -471,7 +474,7 @@ pub(crate) fn counted_fields(args: Args<'_>) -> Result<Args<'_>, CommandError> {
     }
     let (count, fields) = rest.split_first().ok_or(CommandError::Syntax)?;
     let count = parse_integer(count).filter(|&count| count > 0);
-    let count = count.ok_or(CommandError::text("ERR Number of fields must be a positive integer"))?;
+    let count = count.ok_or(NOT_A_COUNT)?;
     if count as u64 != fields.len() as u64 {
         return Err(CommandError::text("ERR The `numfields` parameter must match the number of arguments"));
     }

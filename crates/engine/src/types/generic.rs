@@ -120,7 +120,7 @@ fn set_deadline(txn: &mut Txn<'_>, args: Args<'_>, span: Span, command: &'static
 
 /// When a deadline is replaced by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
+pub(crate) enum Condition {
     /// There is none yet.
     Nx,
     /// There is one.
@@ -144,14 +144,14 @@ impl Condition {
         Ok(conditions)
     }
 
-    fn parse(word: &[u8]) -> Result<Self, CommandError> {
+    pub(crate) fn parse(word: &[u8]) -> Result<Self, CommandError> {
         let known = [("NX", Self::Nx), ("XX", Self::Xx), ("GT", Self::Gt), ("LT", Self::Lt)];
         let found = known.into_iter().find_map(|(name, condition)| is(word, name).then_some(condition));
         found.ok_or_else(|| format!("ERR Unsupported option {}", String::from_utf8_lossy(word)).into())
     }
 
     /// Whether a deadline (0 is none) may be replaced by `new`.
-    const fn holds(self, old: u64, new: i64) -> bool {
+    pub(crate) const fn holds(self, old: u64, new: i64) -> bool {
         match self {
             Self::Nx => old == 0,
             Self::Xx => old != 0,

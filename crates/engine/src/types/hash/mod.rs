@@ -1,12 +1,15 @@
 //! Hashes: fields and their values.
 //!
 //! A small hash is a list in the order its fields were first set; a large one is a map that can be scanned (see
-//! `collection.rs`). A hash vanishes with its last field.
+//! `collection.rs`). A hash vanishes with its last field. Counters in fields are text, as in strings.
 //!
-//! Handlers reach fields only through [`Hash`]'s own methods, and a stored hash starts with a byte that names its layout:
-//! together these are the place where a deadline of a single field can be kept and asked for. Counters in fields are text,
-//! as in strings. A handler must not open an edit before it knows that it will change something: an edit alone already
-//! counts as a change for `WATCH`.
+//! Fields may have deadlines (`deadlines.rs`; the commands are in `expiry.rs`). A handler never meets a dead field: the
+//! transaction removes those before it shows a hash to anyone. What sets a field's value clears its deadline, unless the
+//! command says otherwise. A handler must not open an edit before it knows that it will change something: an edit alone
+//! already counts as a change for `WATCH`.
+
+mod deadlines;
+mod expiry;
 
 use dormouse_proto::{Args, Blob, CommandError, Reply, parse_double, parse_integer};
 
@@ -16,9 +19,13 @@ use crate::command::{Command, Group, command};
 use crate::decimal;
 use crate::hub::Event;
 use crate::scan_map::Cursor;
-use crate::txn::{Outcome, Stop, Txn};
-use crate::types::collection::{self, Collection, Draw, ScanOptions, counted_fields, parse_cursor, scan_reply};
+use crate::txn::{Edit, Outcome, Stop, Txn};
+use crate::types::collection::{Collection, Draw, ScanOptions, counted_fields, parse_cursor, scan_reply};
 use crate::value::Kind;
+
+pub use self::deadlines::Change;
+use self::deadlines::Deadlines;
+pub(crate) use self::expiry::{DEADLINE_MAX, ROWS as EXPIRY_ROWS};
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
@@ -45,16 +52,18 @@ const fn hash(name: &'static str, arity: i8, handler: crate::command::Handler) -
     command(name, arity, handler).group(Group::Hash)
 }
 
-/// The only layout there is: fields and values, no field with a deadline.
+/// Fields and values.
 const LAYOUT_PLAIN: u8 = 0;
+/// Fields and values, then fields and deadlines.
+const LAYOUT_DEADLINES: u8 = 1;
 
 /// See the module's text.
 #[derive(Clone, Debug, Default)]
 pub struct Hash {
     fields: Collection<Blob>,
+    /// Few hashes have any.
+    deadlines: Option<Box<Deadlines>>,
 }
-
-type Change = collection::Change<Blob>;
 
 impl Hash {
     /// How many fields there are.
@@ -72,14 +81,34 @@ impl Hash {
         self.fields.get(field)
     }
 
+    /// When a field dies, in milliseconds since the Unix epoch; 0 is never.
+    pub fn deadline(&self, field: &[u8]) -> u64 {
+        self.deadlines.as_ref().map_or(0, |deadlines| deadlines.get(field))
+    }
+
+    /// Whether some field has a deadline.
+    pub const fn has_deadlines(&self) -> bool {
+        self.deadlines.is_some()
+    }
+
     /// Every field with its value; in the order they were first set while the hash is small.
     pub fn iter(&self) -> impl Iterator<Item = (&Blob, &Blob)> {
         self.fields.iter()
     }
 
+    /// What removes the fields that are dead at `now_ms`; nothing if that is all of them.
+    pub fn burials(&self, now_ms: u64) -> Option<Vec<Change>> {
+        let due = self.deadlines.as_ref().map(|deadlines| deadlines.due(now_ms)).unwrap_or_default();
+        (due.len() < self.len()).then(|| due.into_iter().flat_map(Change::bury).collect())
+    }
+
     /// The encoding as `OBJECT ENCODING` names it.
     pub const fn encoding(&self) -> &'static str {
-        if self.fields.is_small() { "listpack" } else { "hashtable" }
+        match (self.fields.is_small(), self.has_deadlines()) {
+            (true, false) => "listpack",
+            (true, true) => "listpackex",
+            (false, _) => "hashtable",
+        }
     }
 }
 
@@ -87,7 +116,22 @@ impl Kind for Hash {
     type Change = Change;
 
     fn apply(&mut self, change: Change) -> Change {
-        self.fields.apply(change)
+        match change {
+            Change::Fields(change) => {
+                let inverse = Change::Fields(self.fields.apply(change));
+                debug_assert!(self.deadlines.as_ref().is_none_or(|deadlines| deadlines.len() <= self.len()));
+                inverse
+            }
+            Change::Deadline { field, at } => {
+                let at = if self.get(&field).is_some() { at } else { 0 };
+                let deadlines = self.deadlines.get_or_insert_default();
+                let old = deadlines.set(&field, at);
+                if deadlines.len() == 0 {
+                    self.deadlines = None;
+                }
+                Change::Deadline { field, at: old }
+            }
+        }
     }
 
     fn write_change(change: &Change, out: &mut Vec<u8>) {
@@ -99,29 +143,74 @@ impl Kind for Hash {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        out.push(LAYOUT_PLAIN);
+        out.push(if self.has_deadlines() { LAYOUT_DEADLINES } else { LAYOUT_PLAIN });
         self.fields.write(out);
+        if let Some(deadlines) = &self.deadlines {
+            deadlines.write(out);
+        }
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        if input.byte()? != LAYOUT_PLAIN {
-            return Err(Corrupt("a layout of hashes that this release knows"));
-        }
-        Ok(Self { fields: Collection::read(input)? })
+        let layout = input.byte()?;
+        let fields = Collection::read(input)?;
+        let deadlines = match layout {
+            LAYOUT_PLAIN => None,
+            LAYOUT_DEADLINES => Some(Box::new(Deadlines::read(input)?)),
+            _ => return Err(Corrupt("a layout of hashes that this release knows")),
+        };
+        Ok(Self { fields, deadlines })
     }
 
     fn is_void(&self) -> bool {
         self.is_empty()
     }
 
+    fn next_due(&self) -> Option<u64> {
+        self.deadlines.as_ref().and_then(|deadlines| deadlines.first())
+    }
+
     fn memory_bytes(&self) -> usize {
-        self.fields.memory_bytes()
+        size_of::<usize>()
+            + self.fields.memory_bytes()
+            + self.deadlines.as_ref().map_or(0, |deadlines| deadlines.memory_bytes())
     }
 
     fn canonical(&self) -> String {
-        let mut fields: Vec<_> = self.iter().map(|(field, value)| format!("{field:?}={value:?}")).collect();
+        let show = |(field, value): (&Blob, &Blob)| format!("{field:?}={value:?}@{}", self.deadline(field));
+        let mut fields: Vec<_> = self.iter().map(show).collect();
         fields.sort();
         fields.join(" ")
+    }
+}
+
+/// What fields are changed with: nobody leaves a deadline behind.
+impl Edit<'_, Hash> {
+    /// Sets a field, which then lives for ever.
+    fn set(&mut self, field: &[u8], value: Blob) {
+        self.set_keeping(field, value);
+        self.set_deadline(field, 0);
+    }
+
+    /// Sets a field; if it has a deadline, that stays.
+    fn set_keeping(&mut self, field: &[u8], value: Blob) {
+        self.apply(Change::set(Blob::from(field), value));
+    }
+
+    /// Sets the deadline of a field, 0 for none.
+    fn set_deadline(&mut self, field: &[u8], at: u64) {
+        if self.deadline(field) != at {
+            self.apply(Change::Deadline { field: Blob::from(field), at });
+        }
+    }
+
+    /// Removes a field; whether it was there.
+    fn remove(&mut self, field: &[u8]) -> bool {
+        let there = self.get().get(field).is_some();
+        if there {
+            self.set_deadline(field, 0);
+            self.apply(Change::remove(Blob::from(field)));
+        }
+        there
     }
 }
 
@@ -141,7 +230,7 @@ fn set_fields(txn: &mut Txn<'_>, args: Args<'_>, name: &'static str) -> Result<u
     let mut edit = txn.edit::<Hash>(args[1])?;
     let before = edit.len();
     for [field, value] in pairs {
-        edit.apply(Change::Set { name: Blob::from(*field), payload: Blob::from(*value) });
+        edit.set(field, Blob::from(*value));
     }
     let added = edit.len() - before;
     drop(edit);
@@ -149,9 +238,9 @@ fn set_fields(txn: &mut Txn<'_>, args: Args<'_>, name: &'static str) -> Result<u
     Ok(added)
 }
 
-/// Sets one field and says so.
-fn set_field(txn: &mut Txn<'_>, args: Args<'_>, value: Blob, event: &'static str) -> Result<(), Stop> {
-    txn.edit::<Hash>(args[1])?.apply(Change::Set { name: Blob::from(args[2]), payload: value });
+/// Gives a counter its new value, and says so.
+fn set_counter(txn: &mut Txn<'_>, args: Args<'_>, value: Blob, event: &'static str) -> Result<(), Stop> {
+    txn.edit::<Hash>(args[1])?.set_keeping(args[2], value);
     txn.notify(Event::Hash, event, args[1]);
     Ok(())
 }
@@ -160,7 +249,8 @@ fn hsetnx(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     if field(txn, args)?.is_some() {
         return Ok(Reply::flag(false));
     }
-    set_field(txn, args, Blob::from(args[3]), "hset")?;
+    txn.edit::<Hash>(args[1])?.set(args[2], Blob::from(args[3]));
+    txn.notify(Event::Hash, "hset", args[1]);
     Ok(Reply::flag(true))
 }
 
@@ -225,19 +315,18 @@ fn remove_fields(txn: &mut Txn<'_>, key: &[u8], fields: Args<'_>) -> Result<usiz
         return Ok(0);
     }
     let mut edit = txn.edit::<Hash>(key)?;
-    let before = edit.len();
-    for field in fields {
-        if edit.get().get(field).is_some() {
-            edit.apply(Change::Remove { name: Blob::from(*field) });
-        }
-    }
-    let (removed, emptied) = (before - edit.len(), edit.is_empty());
+    let removed = fields.iter().filter(|field| edit.remove(field)).count();
+    let emptied = edit.is_empty();
     drop(edit);
+    announce_removal(txn, key, emptied);
+    Ok(removed)
+}
+
+fn announce_removal(txn: &mut Txn<'_>, key: &[u8], emptied: bool) {
     txn.notify(Event::Hash, "hdel", key);
     if emptied {
         txn.notify(Event::Generic, "del", key);
     }
-    Ok(removed)
 }
 
 fn hgetdel(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
@@ -262,7 +351,7 @@ fn hincrby(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         None => 0,
     };
     let sum = old.checked_add(amount).ok_or(CommandError::Overflow)?;
-    set_field(txn, args, integer_text(sum), "hincrby")?;
+    set_counter(txn, args, integer_text(sum), "hincrby")?;
     Ok(Reply::Integer(sum))
 }
 
@@ -274,7 +363,7 @@ fn hincrbyfloat(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let old = field(txn, args)?.cloned().unwrap_or(Blob::from_static(b"0"));
     parse_double(&old).ok_or(CommandError::text("ERR hash value is not a float"))?;
     let sum = decimal::add(&old, args[3])?;
-    set_field(txn, args, sum.clone(), "hincrbyfloat")?;
+    set_counter(txn, args, sum.clone(), "hincrbyfloat")?;
     Ok(Reply::Bulk(sum))
 }
 
@@ -518,11 +607,16 @@ mod tests {
     fn a_stored_hash_reads_back_and_an_unknown_layout_does_not() {
         let mut hash = Hash::default();
         for n in 0..300_u32 {
-            hash.apply(Change::Set { name: Blob::from(n.to_string().as_bytes()), payload: Blob::new() });
+            hash.apply(Change::set(Blob::from(n.to_string().as_bytes()), Blob::new()));
         }
         let mut bytes = Vec::new();
         hash.write(&mut bytes);
         assert_eq!(Hash::read(&mut Reader::new(&bytes)).unwrap().canonical(), hash.canonical());
+        hash.apply(Change::Deadline { field: Blob::from(&b"7"[..]), at: 1_800_000_000_000 });
+        bytes.clear();
+        hash.write(&mut bytes);
+        let read = Hash::read(&mut Reader::new(&bytes)).unwrap();
+        assert_eq!((read.canonical(), read.next_due()), (hash.canonical(), Some(1_800_000_000_000)));
         bytes[0] = 99;
         assert!(Hash::read(&mut Reader::new(&bytes)).is_err());
     }
