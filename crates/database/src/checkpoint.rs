@@ -161,12 +161,10 @@ fn stage(batch: &mut Batch, meta: &mut Meta, id: crate::DatabaseId, staged: &Sta
     }
     meta.records += u64::from(!before.exists() && after.exists());
     meta.records = meta.records.saturating_sub(u64::from(before.exists() && !after.exists()));
-    if !after.exists() {
-        if before.exists() {
-            batch.delete(place);
-        }
-    } else {
+    if after.exists() {
         batch.put(place, record.clone());
+    } else if before.exists() {
+        batch.delete(place);
     }
 }
 

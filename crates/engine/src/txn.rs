@@ -395,7 +395,9 @@ impl<'a> Txn<'a> {
             }
             Some(changes) => {
                 let mut edit = self.open::<Hash>(hash, key, false);
-                changes.into_iter().for_each(|change| edit.apply(change));
+                for change in changes {
+                    edit.apply(change);
+                }
                 false
             }
         };

@@ -73,8 +73,19 @@ def test_hashes(redis):
     assert redis.hdel("h", "a", "nope") == 1
 
 
-def test_hash_fields_taken_out(redis):
-    redis.hset("h", values={"x": "1"})
+def test_hash_fields_with_an_end(redis):
+    redis.hset("h", values={"a": "1", "b": "2", "c": "3"})
+    assert redis.hexpire("h", ["a", "nope"], 100) == [1, -2]
+    assert redis.hpexpire("h", "b", datetime.timedelta(seconds=100), nx=True) == [1]
+    assert redis.hexpireat("h", "c", soon()) == [1]
+    assert redis.hpexpireat("h", "c", (soon() + 9) * 1000, gt=True) == [1]
+    assert 95 < redis.httl("h", "a")[0] <= 100
+    assert 95_000 < redis.hpttl("h", "b")[0] <= 100_000
+    assert redis.hexpiretime("h", "c")[0] > time.time()
+    assert redis.hpexpiretime("h", "c")[0] > time.time() * 1000
+    assert redis.hpersist("h", ["a"]) == [1]
+    assert redis.hsetex("h", values={"x": 1}, ex=100) == 1
+    assert redis.hgetex("h", "x", persist=True) == ["1"]
     assert redis.hgetdel("h", "x", "nope") == ["1", None]
 
 

@@ -173,6 +173,41 @@ fn cold_keys_die_without_being_loaded() {
 }
 
 #[test]
+fn fields_die_in_hashes_that_are_cold() {
+    let mut bed = Bed::new();
+    for (key, key_ms) in [("alone", None), ("beside", None), ("early", Some(50)), ("late", Some(10_000))] {
+        bed.run(&format!("HSET {key} f 1"));
+        bed.run(&format!("HPEXPIRE {key} 100 FIELDS 1 f"));
+        if let Some(ms) = key_ms {
+            bed.run(&format!("PEXPIRE {key} {ms}"));
+        }
+    }
+    bed.run("HSET beside g 2");
+    bed.chill();
+    bed.pass_ms(99);
+    assert_eq!(sorted(&bed.run("KEYS *")), ["alone", "beside", "late"]);
+    bed.pass_ms(1);
+    assert_eq!(sorted(&bed.run("KEYS *")), ["beside"]);
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(1));
+    bed.chill();
+    bed.restart();
+    assert_eq!(sorted(&bed.run("HGETALL beside")), ["2", "g"]);
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(1));
+    // A deadline that was taken away is nobody's business any more.
+    bed.run("HPEXPIRE beside 100 FIELDS 1 g");
+    bed.chill();
+    bed.run("HPERSIST beside FIELDS 1 g");
+    bed.chill();
+    bed.pass_ms(200);
+    assert_eq!(bed.reap(), 1);
+    assert_eq!(sorted(&bed.run("HGETALL beside")), ["2", "g"]);
+    bed.run("HPEXPIRE beside 100 FIELDS 1 g");
+    bed.crash();
+    bed.pass_ms(100);
+    assert_eq!(bed.run("EXISTS beside"), Reply::Integer(0));
+}
+
+#[test]
 fn dead_keys_are_counted_and_looked_for_once() {
     let mut bed = Bed::new();
     for n in 0..400 {

@@ -25,7 +25,6 @@ const ELSEWHERE = new Set(
     "functions json search vector",
     "arcount ardel ardelrange arget argetrange argrep arinfo arinsert arlastitems arlen armget armset arnext arop",
     "arring arscan arseek arset",
-    "hexpire hexpireat hexpiretime hgetex hpersist hpexpire hpexpireat hpexpiretime hpttl hsetex httl",
     "xack xackdel xadd xautoclaim xclaim xdel xdelex xgroup xinfo xlen xpending xrange xread xreadgroup xrevrange xtrim",
   ].flatMap((line) => line.split(" ")),
 );
@@ -117,8 +116,29 @@ test("hashes", async () => {
   assert.deepEqual([cursor, flat.length], ["0", 8]);
 });
 
-test("hash fields taken out", async () => {
-  await redis.hset("hx", { a: 1, b: { n: 2 } });
+test("hash fields with an end of their own", async () => {
+  await redis.hset("he", { a: 1, b: 2, c: 3 });
+  assert.deepEqual(await redis.hexpire("he", ["a", "nope"], 100), [1, -2]);
+  assert.deepEqual(await redis.hpexpire("he", "b", 100_000, "NX"), [1]);
+  assert.deepEqual(await redis.hexpireat("he", "c", inAnHour()), [1]);
+  assert.deepEqual(await redis.hpexpireat("he", "c", inAnHour() * 1000 + 5000, "GT"), [1]);
+  near((await redis.httl("he", "a"))[0], 100);
+  near((await redis.hpttl("he", "b"))[0], 100_000, 2000);
+  assert.deepEqual(await redis.httl("he", ["nope"]), [-2]);
+  const [at] = await redis.hexpiretime("he", "c");
+  assert.ok(at > Date.now() / 1000);
+  assert.ok((await redis.hpexpiretime("he", "c"))[0] >= at * 1000);
+  assert.deepEqual(await redis.hpersist("he", ["a", "nope"]), [1, -2]);
+  assert.deepEqual(await redis.httl("he", "a"), [-1]);
+  await redis.hpexpire("he", "b", 30);
+  await sleep(50);
+  assert.deepEqual(await redis.hgetall("he"), { a: 1, c: 3 });
+
+  assert.equal(await redis.hsetex("hx", { expiration: { ex: 100 } }, { a: 1, b: { n: 2 } }), 1);
+  near((await redis.httl("hx", "b"))[0], 100);
+  assert.equal(await redis.hsetex("hx", { conditional: "fnx", expiration: { px: 5000 } }, { a: 2 }), 0);
+  assert.deepEqual(await redis.hgetex("hx", { persist: true }, "a", "b", "nope"), { a: 1, b: { n: 2 }, nope: null });
+  assert.deepEqual(await redis.httl("hx", ["a", "b"]), [-1, -1]);
   assert.deepEqual(await redis.hgetdel("hx", "a", "nope"), { a: 1, nope: null });
   assert.equal(await redis.hexists("hx", "a"), 0);
 });

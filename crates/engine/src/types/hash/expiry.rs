@@ -210,6 +210,9 @@ fn hgetex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(reply)
 }
 
+/// Fields and their values.
+type Pairs<'a> = &'a [[&'a [u8]; 2]];
+
 /// The options of `HSETEX`.
 #[derive(Default)]
 struct SetOptions {
@@ -245,7 +248,7 @@ fn hsetex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::flag(true))
 }
 
-fn parse_set<'a>(args: Args<'a>, now_ms: u64) -> Result<(SetOptions, &'a [[&'a [u8]; 2]]), CommandError> {
+fn parse_set(args: Args<'_>, now_ms: u64) -> Result<(SetOptions, Pairs<'_>), CommandError> {
     const ARITY: CommandError = CommandError::Arity(std::borrow::Cow::Borrowed("hsetex"));
     let mut found = SetOptions::default();
     let mut options = Options::new(args);
