@@ -24,6 +24,8 @@ pub struct Limits {
     /// Effects of one transaction or script, in bytes, past which it may not write more: with the largest value on top
     /// they still fit a record of the log.
     pub journal_bytes_max: usize,
+    /// Deepest nesting of arrays and objects in a JSON document: as deep as the parser goes, so that its text reads back.
+    pub json_depth_max: usize,
     /// Most memory one script's interpreter may use, in bytes.
     pub script_bytes_max: usize,
     /// Most distinct scripts kept for `EVALSHA`; the oldest goes first.
@@ -49,6 +51,7 @@ impl Default for Limits {
             string_bytes_max: 512 << 20,
             record_bytes_max: 600 << 20,
             journal_bytes_max: 256 << 20,
+            json_depth_max: 127,
             script_bytes_max: 64 << 20,
             scripts_max: 10_000,
             scripts_bytes_max: 64 << 20,

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    bitmap, connection, dump, generic, geo, hash, hyperloglog, list, object, pubsub, scripting, server, set, sort,
+    bitmap, connection, dump, generic, geo, hash, hyperloglog, json, list, object, pubsub, scripting, server, set, sort,
     stream, string, transaction, zset,
 };
 
@@ -25,6 +25,7 @@ const ROWS: &[&[Command]] = &[
     bitmap::ROWS,
     geo::ROWS,
     hyperloglog::ROWS,
+    json::ROWS,
     generic::ROWS,
     object::ROWS,
     sort::ROWS,

@@ -33,8 +33,8 @@ const VERSION_MAX: u16 = 12;
 /// Bytes of version and checksum.
 const FOOTER_BYTES: usize = 10;
 
-/// First byte of a payload: how the value is encoded. What is missing between these numbers belongs to modules or
-/// was never part of a release.
+/// First byte of a payload: how the value is encoded. What is missing between these numbers was never part of a release,
+/// or is the first form of modules' values.
 mod encoding {
     pub(super) const STRING: u8 = 0;
     pub(super) const LIST: u8 = 1;
@@ -42,6 +42,7 @@ mod encoding {
     pub(super) const ZSET_TEXT: u8 = 3;
     pub(super) const HASH: u8 = 4;
     pub(super) const ZSET: u8 = 5;
+    pub(super) const MODULE: u8 = 7;
     pub(super) const HASH_ZIPMAP: u8 = 9;
     pub(super) const LIST_ZIPLIST: u8 = 10;
     pub(super) const SET_INTSET: u8 = 11;
@@ -57,6 +58,17 @@ mod encoding {
     pub(super) const STREAM_3: u8 = 21;
     pub(super) const HASH_DEADLINES: u8 = 24;
     pub(super) const HASH_LISTPACK_DEADLINES: u8 = 25;
+}
+
+/// A value of a module: which module it is from, then parts that say what they are. Of the modules there are, we have
+/// RedisJSON's documents, whose one part is the text.
+mod module {
+    /// `ReJSON-RL`, six bits for each letter, and the version of its encoding, 3.
+    pub(super) const JSON: u64 = 0x45e2_5238_df91_2c03;
+    /// No more parts.
+    pub(super) const END: u64 = 0;
+    /// A string follows.
+    pub(super) const STRING: u64 = 5;
 }
 
 /// What a string's length says when it is no length but announces another form of string.

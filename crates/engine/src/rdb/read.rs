@@ -6,14 +6,15 @@
 
 use std::borrow::Cow;
 
-use dormouse_proto::{Blob, parse_double};
+use dormouse_proto::{Blob, CommandError, parse_double};
 
 use super::packed::{Intset, Listpack, Part, Walk, Ziplist, Zipmap};
-use super::{RestoreError, encoding, form, lzf, stream, unseal};
+use super::{RestoreError, encoding, form, lzf, module, stream, unseal};
 use crate::args::integer_text;
 use crate::keyspace::heap_bytes;
 use crate::types::collection::Change;
 use crate::types::hash::{self, Hash};
+use crate::types::json::{self, Json};
 use crate::types::list::{self, List};
 use crate::types::set::Set;
 use crate::types::zset::ZSet;
@@ -63,8 +64,20 @@ fn value(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {
         encoding::HASH_LISTPACK => hash(&mut Listpack::new(&cursor.string()?)?, budget),
         encoding::ZSET_ZIPLIST => zset(&mut Ziplist::new(&cursor.string()?)?, budget),
         encoding::ZSET_LISTPACK => zset(&mut Listpack::new(&cursor.string()?)?, budget),
+        encoding::MODULE => document(cursor, budget),
         _ => Err(RestoreError::Format),
     }
+}
+
+fn document(cursor: &mut Cursor<'_>, budget: &Budget) -> Result<Value> {
+    if cursor.length()? != module::JSON || cursor.length()? != module::STRING {
+        return Err(RestoreError::Format);
+    }
+    let root = json::parse(&cursor.string()?, usize::MAX, budget.0).map_err(|error| match error {
+        CommandError::RecordTooLarge => RestoreError::TooLarge,
+        _ => RestoreError::Format,
+    })?;
+    if cursor.length()? == module::END { Ok(Json::new(root).into_value()) } else { Err(RestoreError::Format) }
 }
 
 fn quicklist(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {

@@ -2,9 +2,10 @@
 
 use dormouse_proto::{Blob, parse_integer};
 
-use super::{encoding, form, seal, stream};
+use super::{encoding, form, module, seal, stream};
 use crate::args::integer_text;
 use crate::types::hash::Hash;
+use crate::types::json;
 use crate::value::{Kind, Value};
 
 /// Longest text that may be written as an integer of 32 bits: a sign and ten digits.
@@ -35,6 +36,13 @@ pub fn dump(value: &Value) -> Vec<u8> {
             }
         }
         Value::Stream(stream) => stream::write(stream, &mut out),
+        Value::Json(document) => {
+            out.push(encoding::MODULE);
+            put_length(&mut out, module::JSON as usize);
+            put_length(&mut out, module::STRING as usize);
+            put_string(&mut out, &json::plain(document.root()));
+            put_length(&mut out, module::END as usize);
+        }
     }
     seal(out)
 }
