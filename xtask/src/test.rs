@@ -42,6 +42,7 @@ const STEPS: &[Step] = &[
     Step { name: "conformance", about: "the pages hold on every door and on a real Redis", run: conformance },
     Step { name: "differential", about: "random commands: the same replies as real servers", run: differential },
     Step { name: "valkey", about: "the pages and random commands beside Valkey", run: valkey },
+    Step { name: "rejson", about: "JSON: the page and random commands beside RedisJSON", run: rejson },
     Step { name: "sdk-js", about: "the unmodified JavaScript SDKs", run: sdk_js },
     Step { name: "sdk-python", about: "the unmodified Python SDKs", run: sdk_python },
     Step { name: "deny", about: "licences and sources of dependencies", run: deny },
@@ -51,6 +52,9 @@ const STEPS: &[Step] = &[
 const SEED: &str = "1";
 /// How many there are.
 const SEEDS: &str = "24";
+
+/// As many for JSON, whose commands are quicker.
+const JSON_SEEDS: &str = "40";
 
 pub(crate) fn list() {
     for Step { name, about, .. } in STEPS {
@@ -177,6 +181,18 @@ fn valkey(shell: &Shell) -> anyhow::Result<Done> {
     command.arg("--redis").arg(&valkey);
     let mut counts = shell::run(command)?;
     counts.add(differ(shell, &valkey)?);
+    Ok(counts.into())
+}
+
+fn rejson(shell: &Shell) -> anyhow::Result<Done> {
+    server(shell)?;
+    let module = setup::run(shell)?.rejson;
+    let mut command = shell.command(shell.target().join("debug/conformance"));
+    command.args(["--only", "json", "--redis", "redis-server", "--module"]).arg(&module);
+    let mut counts = shell::run(command)?;
+    let mut command = shell.command(shell.target().join("debug/differential"));
+    command.args(["--seed", SEED, "--seeds", JSON_SEEDS, "--against", "redis-server", "--module"]).arg(&module);
+    counts.add(shell::run(command)?);
     Ok(counts.into())
 }
 

@@ -48,6 +48,8 @@ pub struct Rules {
     pub resp: bool,
     /// Several clients.
     pub clients: bool,
+    /// Only where there are JSON documents.
+    pub json: bool,
     /// Only from this version of a real Redis on.
     pub since: Option<Version>,
     /// Not on this server, which does something else.
@@ -193,6 +195,7 @@ impl Rules {
                 None if word == "dormouse" => rules.dormouse = true,
                 None if word == "resp" => rules.resp = true,
                 None if word == "clients" => rules.clients = true,
+                None if word == "json" => rules.json = true,
                 Some(("since", version)) => {
                     rules.since = Some(Version::parse(version).ok_or_else(|| format!("{version} is no version"))?);
                 }

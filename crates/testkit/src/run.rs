@@ -65,6 +65,7 @@ pub fn applies(rules: &Rules, abilities: Abilities) -> bool {
         && rules.except != Some(abilities.server)
         && (!rules.resp || abilities.connection)
         && (!rules.clients || abilities.clients)
+        && (!rules.json || abilities.json)
         && rules.since.is_none_or(|since| since <= abilities.version)
 }
 
@@ -187,8 +188,15 @@ mod tests {
 
     #[test]
     fn blocks_run_where_they_can() {
-        let redis = Abilities { server: Server::Redis, connection: true, clients: true, version: Version(7, 0) };
-        let rest = Abilities { server: Server::Dormouse, connection: false, clients: false, version: Version::NEWEST };
+        let redis =
+            Abilities { server: Server::Redis, connection: true, clients: true, version: Version(7, 0), json: false };
+        let rest = Abilities {
+            server: Server::Dormouse,
+            connection: false,
+            clients: false,
+            version: Version::NEWEST,
+            json: true,
+        };
         let rules = Rules::default();
         for (rules, on_redis, on_rest) in [
             (rules.clone(), true, true),

@@ -77,6 +77,29 @@ impl Server {
     }
 }
 
+/// Errors of RedisJSON with the code that it leaves out: `ERR`, or the one of a key that holds another type.
+pub fn with_codes(reply: Reply) -> Reply {
+    match reply {
+        Reply::Error(error) => Reply::Error(with_code(error)),
+        Reply::Array(items) => Reply::Array(items.into_iter().map(with_codes).collect()),
+        other => other,
+    }
+}
+
+fn with_code(error: CommandError) -> CommandError {
+    let text = error.to_string();
+    if text == "Existing key has wrong Redis type" {
+        return CommandError::WrongType;
+    }
+    let (first, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    match first {
+        "Err" => CommandError::from(format!("ERR {rest}")),
+        // A word in capitals, except where the text is about one.
+        _ if first.len() > 2 && first.bytes().all(|byte| byte.is_ascii_uppercase()) && first != "EOF" => error,
+        _ => CommandError::from(format!("ERR {text}")),
+    }
+}
+
 /// Valkey does not tell which script has failed: `… script: <sha1>, on @user_script:1.` lacks the name there.
 fn without_script_name(text: &str) -> String {
     const BEFORE: &str = "script: ";
@@ -95,6 +118,21 @@ fn without_script_name(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_of_redisjson_get_their_codes() {
+        for (theirs, ours) in [
+            ("expected value at line 1 column 1", "ERR expected value at line 1 column 1"),
+            ("EOF while parsing a value at line 1 column 0", "ERR EOF while parsing a value at line 1 column 0"),
+            ("Err wrong static path", "ERR wrong static path"),
+            ("WRONGTYPE wrong type of path value", "WRONGTYPE wrong type of path value"),
+            ("ERR bad", "ERR bad"),
+        ] {
+            assert_eq!(with_code(CommandError::from(theirs.to_owned())).to_string(), ours);
+        }
+        let wrong_type = with_code(CommandError::text("Existing key has wrong Redis type"));
+        assert_eq!(wrong_type, CommandError::WrongType);
+    }
 
     #[test]
     fn valkey_says_the_same_in_other_words() {

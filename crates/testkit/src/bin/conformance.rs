@@ -28,6 +28,9 @@ struct Options {
     /// The token of both.
     #[arg(long, env = "DORMOUSE_TOKEN")]
     token: Option<String>,
+    /// A module for that server: with `rejson.so`, JSON is compared, too.
+    #[arg(long)]
+    module: Option<PathBuf>,
     /// A redis-server or valkey-server binary to start.
     #[arg(long)]
     redis: Option<PathBuf>,
@@ -39,7 +42,8 @@ fn main() -> Result<ExitCode> {
     if let Some(only) = &options.only {
         pages.retain(|page| page.name.contains(only.as_str()));
     }
-    let server = options.redis.as_deref().map(RealServer::start).transpose()?;
+    let server = options.redis.as_deref();
+    let server = server.map(|binary| RealServer::start_with(binary, options.module.as_deref())).transpose()?;
     let mut doors: Vec<Box<dyn Door>> = vec![Box::new(EngineDoor::default()), Box::new(SessionDoor::open()?)];
     if let Some(address) = &options.resp {
         doors.push(Box::new(RespDoor::dormouse(address, options.token.as_deref())?));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use dormouse_testkit::differential::{Pair, sequence};
+use dormouse_testkit::differential::{Pair, json_sequence, sequence};
 use dormouse_testkit::door::{Door, RealServer, RespDoor, SessionDoor};
 
 /// Runs random commands on Dormouse and on a real Redis, and shows the shortest sequence where they disagree.
@@ -24,6 +24,9 @@ struct Options {
     /// Goes on after a disagreement.
     #[arg(long)]
     all: bool,
+    /// A module for that server: with `rejson.so`, JSON is compared and nothing else.
+    #[arg(long)]
+    module: Option<PathBuf>,
     /// A redis-server or valkey-server binary to start; one on the search path otherwise.
     #[arg(long)]
     against: Option<PathBuf>,
@@ -38,7 +41,7 @@ struct Options {
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let binary = options.against.or_else(RealServer::installed).context("no redis-server: name one with --against")?;
-    let server = RealServer::start(&binary)?;
+    let server = RealServer::start_with(&binary, options.module.as_deref())?;
     let mut theirs = server.door()?;
     let mut ours: Box<dyn Door> = match &options.resp {
         Some(address) => Box::new(RespDoor::dormouse(address, options.token.as_deref())?),
@@ -49,7 +52,10 @@ fn main() -> Result<ExitCode> {
     let version = theirs.abilities().version;
     let mut failed = false;
     for seed in options.seed..options.seed.saturating_add(options.seeds) {
-        let steps = sequence(seed, options.commands, version, true);
+        let steps = match options.module {
+            Some(_) => json_sequence(seed, options.commands),
+            None => sequence(seed, options.commands, version, true),
+        };
         let found = Pair { ours: &mut *ours, theirs: &mut theirs }.run_and_shrink(&steps)?;
         let Some(found) = found else { continue };
         failed = true;

@@ -2,6 +2,7 @@
 
 use dormouse_proto::{Reply, parse_double};
 
+use super::json;
 use super::templates::{Compare, SCRIPTS, TEMPLATES, Template};
 use crate::reply_text;
 
@@ -19,7 +20,7 @@ pub fn subject(args: &[Vec<u8>]) -> &[Vec<u8>] {
 /// How replies to a command compare.
 pub fn compare_of(args: &[Vec<u8>]) -> Compare {
     let named = |template: &&Template| subject(args).first().is_some_and(|name| name == template.name.as_bytes());
-    TEMPLATES.iter().find(named).map_or(Compare::Exact, |template| template.compare)
+    TEMPLATES.iter().chain(json::TEMPLATES).find(named).map_or(Compare::Exact, |template| template.compare)
 }
 
 /// Whether two replies mean the same.
@@ -43,6 +44,10 @@ pub fn same(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {
         }
         (Compare::Doubles | Compare::Exact, Reply::Array(ours), Reply::Array(theirs)) => {
             ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| same(compare, ours, theirs))
+        }
+        (Compare::Json, Reply::Bulk(ours), Reply::Bulk(theirs)) => {
+            let read = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).ok();
+            ours == theirs || read(ours).is_some_and(|ours| Some(ours) == read(theirs))
         }
         (Compare::Pending, Reply::Array(ours), Reply::Array(theirs)) => {
             let untimed = |rows: &[Reply]| rows.iter().map(without_time).collect::<Vec<_>>();

@@ -92,6 +92,31 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        anchor: "integers-in-json-do-not-wrap",
+        beside: Some(Server::Redis),
+        explains: |args, ours, _| {
+            names(args, &["JSON.NUMINCRBY", "JSON.NUMMULTBY"]) && error(ours).contains("would overflow")
+        },
+    },
+    Difference {
+        anchor: "json-commands-read-their-arguments-first",
+        beside: Some(Server::Redis),
+        explains: |args, ours, _| {
+            const WRONG: &[&str] =
+                &[" at line 1 column ", "Couldn't parse as integer", "bad input number", "but found"];
+            let is_json = args.first().is_some_and(|name| name.starts_with(b"JSON."));
+            is_json && WRONG.iter().any(|wrong| error(ours).contains(wrong))
+        },
+    },
+    Difference {
+        anchor: "paths-that-do-not-parse",
+        beside: Some(Server::Redis),
+        explains: |args, ours, _| {
+            args.first().is_some_and(|name| name.starts_with(b"JSON."))
+                && error(ours).contains("Error occurred on position")
+        },
+    },
+    Difference {
         anchor: "beside-valkey",
         beside: Some(Server::Valkey),
         explains: |args, ours, theirs| {

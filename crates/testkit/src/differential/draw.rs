@@ -6,6 +6,7 @@
 
 use dormouse_engine::{Command, Random};
 
+use super::json;
 use super::templates::{AS_IN_7_0, Compare, SCRIPTS, TEMPLATES, Template};
 use crate::page::Version;
 
@@ -165,6 +166,30 @@ impl Draw {
             timeout: TINY_TIMEOUTS,
             steps: Vec::new(),
         }
+    }
+
+    /// A generator of plain commands from these forms.
+    pub fn of(seed: u64, templates: &'static [Template]) -> Self {
+        Self { templates: templates.iter().collect(), ..Self::new(seed, Version(0, 0), false, 0) }
+    }
+
+    /// A sequence of commands as their forms are, one client's.
+    pub fn plain_sequence(mut self, steps: usize) -> Vec<Step> {
+        while self.steps.len() < steps {
+            let args = self.formed();
+            self.push(MAIN, Act::Runs(args));
+        }
+        self.steps
+    }
+
+    fn formed(&mut self) -> Vec<Vec<u8>> {
+        let chosen = self.below(self.templates.len());
+        let template = self.templates[chosen];
+        let form = template.forms[self.below(template.forms.len())];
+        let words: Vec<&str> = form.split_whitespace().collect();
+        let mut args = vec![template.name.as_bytes().to_vec()];
+        self.expand(&words, &mut args);
+        args
     }
 
     /// A whole sequence, of about so many steps.
@@ -371,6 +396,7 @@ impl Draw {
             "$T" => self.millis(),
             "$u" => self.unix(1_000),
             "$U" => self.unix(1),
+            kind if kind.starts_with("$j") => json::argument(random, kind).unwrap_or_else(|| kind.as_bytes().to_vec()),
             literal => literal.as_bytes().to_vec(),
         }
     }

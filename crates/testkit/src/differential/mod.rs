@@ -9,6 +9,7 @@
 mod compare;
 mod differences;
 mod draw;
+mod json;
 mod templates;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::server::Server;
 use compare::{Urn, alike, compare_of, same, subject};
 pub use differences::{DIFFERENCES, Difference};
 pub use draw::{Act, Draw, MAIN, OTHER, Step, WAITER, keys};
+pub use json::{TEMPLATES as JSON_TEMPLATES, json_sequence};
 pub use templates::{Compare, NOT_DRAWN, SCRIPTS, TEMPLATES, Template};
 
 /// The content is compared after so many steps, and at the end.
@@ -332,7 +334,7 @@ impl Pair<'_> {
 
     /// Compares type, value and expiry of every key.
     fn content(&mut self) -> Result<Found> {
-        for key in keys() {
+        for key in keys().chain(json::KEYS.iter().copied()) {
             if let Some(found) = self.content_of(key.as_bytes())? {
                 return Ok(Some(found));
             }
@@ -347,6 +349,7 @@ impl Pair<'_> {
             "list" => &[("LRANGE 0 -1", Compare::Exact)],
             "set" => &[("SMEMBERS", Compare::Unordered)],
             "zset" => &[("ZRANGE 0 -1 WITHSCORES", Compare::Doubles)],
+            "ReJSON-RL" => &[("JSON.GET .", Compare::Exact)],
             "stream" => &[("XRANGE - +", Compare::Exact), ("XLEN", Compare::Exact)],
             _ => &[],
         };

@@ -25,6 +25,8 @@ pub enum Compare {
     Pending,
     /// What is drawn by chance from the key's members: as many, as distinct.
     Chance,
+    /// Texts that are equal as JSON is equal.
+    Json,
     /// Payloads: each server restores the other's.
     Payload,
 }

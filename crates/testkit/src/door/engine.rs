@@ -36,7 +36,7 @@ impl Door for EngineDoor {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { server: Server::Dormouse, connection: false, clients: false, version: Version::NEWEST }
+        Abilities { server: Server::Dormouse, connection: false, clients: false, version: Version::NEWEST, json: true }
     }
 
     /// Not what the layer above runs.

@@ -39,6 +39,8 @@ pub struct Abilities {
     pub clients: bool,
     /// The Redis it claims to be.
     pub version: Version,
+    /// There are JSON documents.
+    pub json: bool,
 }
 
 /// See the module's text.

@@ -1,5 +1,6 @@
 //! A real Redis (or a relative), started on a private port in an empty folder, and gone when dropped.
 
+use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,12 +32,18 @@ impl RealServer {
 
     /// Starts a server and waits until it answers.
     pub fn start(binary: &Path) -> Result<Self> {
+        Self::start_with(binary, None)
+    }
+
+    /// As [`Self::start`], with a module.
+    pub fn start_with(binary: &Path, module: Option<&Path>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // Whoever else wants the port between here and the start gets it, and the start fails with a message.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let child = Command::new(binary)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(folder.path())
+            .args(module.into_iter().flat_map(|module| [OsStr::new("--loadmodule"), module.as_os_str()]))
             // It looks this often whether a blocked client's time is up.
             .args(["--hz", "500"])
             .stdout(Stdio::null())

@@ -11,7 +11,8 @@ use dormouse_proto::resp::{decode_reply, encode_command};
 
 use super::{Abilities, Door, PATIENCE, as_resp2};
 use crate::page::Version;
-use crate::server::Server;
+use crate::reply_text;
+use crate::server::{self, Server};
 
 /// Slack when real time passes: what must have died by then, has.
 const SLACK_MS: u64 = 3;
@@ -24,6 +25,7 @@ pub struct RespDoor {
     name: String,
     server: Server,
     version: Version,
+    json: bool,
     connections: BTreeMap<String, Connection>,
 }
 
@@ -36,6 +38,7 @@ impl RespDoor {
             name: format!("RESP at {address}"),
             server: Server::Dormouse,
             version: Version::NEWEST,
+            json: true,
             connections: BTreeMap::new(),
         };
         door.reset()?;
@@ -55,7 +58,14 @@ impl RespDoor {
             Some(own) => (Server::Valkey, format!("Valkey {own}")),
             None => (Server::Redis, format!("Redis {version}")),
         };
+        let modules = door.run("", &[b"MODULE".to_vec(), b"LIST".to_vec()])?;
+        door.json = modules.iter().any(|reply| reply_text::text(reply).contains("ReJSON"));
         Ok(door)
+    }
+
+    /// A reply as ours would say it.
+    fn heard(&self, reply: Reply) -> Reply {
+        if self.json && self.server != Server::Dormouse { server::with_codes(reply) } else { reply }
     }
 
     fn connection(&mut self, client: &str) -> Result<&mut Connection> {
@@ -79,7 +89,7 @@ impl Door for RespDoor {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { server: self.server, connection: true, clients: true, version: self.version }
+        Abilities { server: self.server, connection: true, clients: true, version: self.version, json: self.json }
     }
 
     fn reset(&mut self) -> Result<()> {
@@ -102,7 +112,8 @@ impl Door for RespDoor {
     }
 
     fn receive(&mut self, client: &str, patience: Duration) -> Result<Option<Reply>> {
-        self.connection(client)?.receive(patience)
+        let reply = self.connection(client)?.receive(patience)?;
+        Ok(reply.map(|reply| self.heard(reply)))
     }
 
     fn leave(&mut self, client: &str) {
@@ -124,7 +135,7 @@ impl Door for RespDoor {
         for reply in &replies {
             connection.note(reply);
         }
-        Ok(replies)
+        Ok(replies.into_iter().map(|reply| self.heard(reply)).collect())
     }
 }
 

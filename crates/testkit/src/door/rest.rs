@@ -154,7 +154,7 @@ impl Door for RestDoor {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { server: Server::Dormouse, connection: false, clients: false, version: Version::NEWEST }
+        Abilities { server: Server::Dormouse, connection: false, clients: false, version: Version::NEWEST, json: true }
     }
 
     /// Not what belongs to a connection, or waits.

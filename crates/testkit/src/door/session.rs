@@ -142,7 +142,7 @@ impl Door for SessionDoor {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { server: Server::Dormouse, connection: true, clients: true, version: Version::NEWEST }
+        Abilities { server: Server::Dormouse, connection: true, clients: true, version: Version::NEWEST, json: true }
     }
 
     fn reset(&mut self) -> Result<()> {

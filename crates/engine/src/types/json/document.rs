@@ -182,8 +182,7 @@ impl Kind for Json {
                 out.push(act::SPLICE);
                 put_int(out, (*position).into());
                 put_int(out, (*count).into());
-                put_int(out, nodes.len() as u64);
-                nodes.iter().for_each(|node| write_node(node, out));
+                write_nodes(nodes, out);
             }
             Act::Append(text) => {
                 out.push(act::APPEND);
@@ -261,6 +260,13 @@ mod tag {
     pub(super) const OBJECT: u8 = 8;
 }
 
+fn write_nodes(nodes: &[Node], out: &mut Vec<u8>) {
+    put_int(out, nodes.len() as u64);
+    for node in nodes {
+        write_node(node, out);
+    }
+}
+
 fn write_node(node: &Node, out: &mut Vec<u8>) {
     match node {
         Node::Null => out.push(tag::NULL),
@@ -283,8 +289,7 @@ fn write_node(node: &Node, out: &mut Vec<u8>) {
         }
         Node::Array(items) => {
             out.push(tag::ARRAY);
-            put_int(out, items.len() as u64);
-            items.iter().for_each(|item| write_node(item, out));
+            write_nodes(items, out);
         }
         Node::Object(object) => {
             out.push(tag::OBJECT);

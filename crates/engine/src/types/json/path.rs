@@ -284,7 +284,7 @@ impl<'a> Parser<'a> {
             Some(b'?') => {
                 self.at += 1;
                 let filter = self.filter()?;
-                return if self.takes("]") { Ok(Segment::Filter(filter)) } else { self.fail(expected::RELATION) };
+                if self.takes("]") { Ok(Segment::Filter(filter)) } else { self.fail(expected::RELATION) }
             }
             Some(b'*') => {
                 self.at += 1;

@@ -30,12 +30,15 @@ fn optional_path(args: Args<'_>) -> Result<Path, CommandError> {
 /// What `JSON.GET` was asked for.
 struct Wanted<'a> {
     style: Style<'a>,
+    /// Each path once.
     paths: Vec<(&'a [u8], Path)>,
+    /// Whether several were named, be they the same: the reply is an object.
+    several: bool,
 }
 
 impl<'a> Wanted<'a> {
     fn parse(args: Args<'a>) -> Result<Self, CommandError> {
-        let mut wanted = Self { style: Style::default(), paths: Vec::new() };
+        let mut wanted = Self { style: Style::default(), paths: Vec::new(), several: false };
         let mut args = args.iter().copied();
         while let Some(arg) = args.next() {
             let part = match () {
@@ -46,6 +49,7 @@ impl<'a> Wanted<'a> {
                 () if is(arg, "NOESCAPE") => continue,
                 () if is(arg, "FORMAT") => return Err(FORMAT),
                 () => {
+                    wanted.several = !wanted.paths.is_empty();
                     if !wanted.paths.iter().any(|(known, _)| *known == arg) {
                         wanted.paths.push((arg, Path::parse(arg)?));
                     }
@@ -63,7 +67,9 @@ impl<'a> Wanted<'a> {
     /// Which values there are goes by the path alone; what they look like, by all of them: one `$` makes all arrays.
     fn print(&self, root: &Node, bytes_max: usize) -> Result<Vec<u8>, CommandError> {
         let mut printer = Printer::new(self.style, bytes_max);
-        if let [(_, path)] = self.paths.as_slice() {
+        if let [(_, path)] = self.paths.as_slice()
+            && !self.several
+        {
             let found = nodes(root, &path.segments)?;
             if path.legacy {
                 printer.node(found.first().ok_or_else(|| path_missing(&path.text))?)?;
@@ -99,7 +105,7 @@ pub(super) fn get(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn mget(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let (path, keys) = args[1..].split_last().ok_or(CommandError::Syntax)?;
-    let wanted = Wanted { style: Style::default(), paths: vec![(path, Path::parse(path)?)] };
+    let wanted = Wanted { style: Style::default(), paths: vec![(path, Path::parse(path)?)], several: false };
     let mut bytes_max = txn.hub().limits.string_bytes_max;
     let mut replies = Vec::with_capacity(keys.len());
     for key in keys {
@@ -283,6 +289,7 @@ pub(super) fn debug_memory(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every handler has this type")]
 pub(super) fn debug_help(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
     const LINES: [&str; 2] = ["MEMORY <key> [path] - reports memory usage", "HELP                - this message"];
     Ok(Reply::Array(LINES.iter().map(Reply::bulk).collect()))

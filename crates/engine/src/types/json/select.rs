@@ -281,9 +281,8 @@ impl Operand<'_, '_> {
         Some(match self {
             Self::Number(number) => Scalar::Number(number),
             Self::Text(text) => Scalar::Text(text),
-            Self::Bool(value) => Scalar::Bool(*value),
             Self::Null | Self::Node(Node::Null) => Scalar::Null,
-            Self::Node(Node::Bool(value)) => Scalar::Bool(*value),
+            Self::Bool(value) | Self::Node(Node::Bool(value)) => Scalar::Bool(*value),
             Self::Node(Node::Text(text)) => Scalar::Text(text),
             Self::Node(number @ (Node::Integer(_) | Node::Unsigned(_) | Node::Double(_))) => Scalar::Number(number),
             Self::Node(Node::Array(_) | Node::Object(_)) | Self::Nothing => return None,

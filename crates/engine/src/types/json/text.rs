@@ -161,7 +161,7 @@ impl<'a> Printer<'a> {
 
     /// Values as an array.
     pub fn array<'n>(&mut self, items: impl IntoIterator<Item = &'n Node>) -> Printed {
-        self.block([b'[', b']'], items, |this, item| this.node(item))
+        self.block([b'[', b']'], items, Self::node)
     }
 
     /// Named things as an object; `value` writes each.

@@ -36,7 +36,7 @@ enum Target {
     Root,
     /// In place of these.
     Places(Vec<Steps>),
-    /// A new member of the object at these steps.
+    /// A new member of the value at these steps, if that is an object by then.
     Member(Steps, Box<str>),
     /// Nowhere: a part of the path is missing, or the condition does not hold.
     Nowhere,
@@ -71,39 +71,41 @@ fn aim(txn: &mut Txn<'_>, key: &[u8], path: &Path, node: &Node, condition: Condi
     let (parent, last) = path.parent().ok_or(NOT_STATIC)?;
     let Last::Key(name) = last else { return Err(INDEX_OUT_OF_RANGE.into()) };
     let mut parents = matches(json.root(), parent)?;
-    let Some(parent) = parents.pop().filter(|parent| parent.node.as_object().is_some()) else {
-        return Ok(Target::Nowhere);
-    };
+    let Some(parent) = parents.pop() else { return Ok(Target::Nowhere) };
     let steps = owned(&parent.steps);
     let place = [steps.clone(), vec![Step::Key(name.into())]].concat();
     check_growth(txn, bytes + name.len(), &[place], added)?;
     Ok(Target::Member(steps, name.into()))
 }
 
-/// Puts a value where it goes.
-fn put(txn: &mut Txn<'_>, key: &[u8], target: Target, node: Node) -> Result<(), Stop> {
+/// Puts a value where it goes; whether it went anywhere.
+fn put(txn: &mut Txn<'_>, key: &[u8], target: Target, node: Node) -> Result<bool, Stop> {
     match target {
         Target::Root => txn.put(key, Json::new(node).into_value(), Deadline::Keep)?,
         Target::Places(mut places) => {
             let last = places.pop();
             let mut edit = txn.edit::<Json>(key)?;
-            places.iter().for_each(|steps| replace(&mut edit, steps, node.clone()));
-            last.iter().for_each(|steps| replace(&mut edit, steps, node.clone()));
+            for steps in &places {
+                replace(&mut edit, steps, node.clone());
+            }
+            if let Some(steps) = last {
+                replace(&mut edit, &steps, node);
+            }
         }
         Target::Member(steps, name) => {
             let mut edit = txn.edit::<Json>(key)?;
-            let Some(at) = edit.locate(&steps) else { return Ok(()) };
-            let Some(object) = edit.at(&at).and_then(Node::as_object) else { return Ok(()) };
+            let Some(at) = edit.locate(&steps) else { return Ok(false) };
+            let Some(object) = edit.at(&at).and_then(Node::as_object) else { return Ok(false) };
             // Another part of the same command may have made it.
-            let (position, length) = (object.position(&name), object.len() as u32);
-            edit.apply(match position {
-                Some(position) => Change { at: [at, vec![position as u32]].concat(), act: Act::Replace(node) },
-                None => Change { at, act: Act::Insert(length, name, node) },
-            });
+            if object.position(&name).is_some() {
+                return Ok(false);
+            }
+            let length = object.len() as u32;
+            edit.apply(Change { at, act: Act::Insert(length, name, node) });
         }
-        Target::Nowhere => {}
+        Target::Nowhere => return Ok(false),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Replaces what steps lead to, if they still lead anywhere.
@@ -124,10 +126,9 @@ pub(super) fn set(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let node = value_of(txn, args[3])?;
     let path = Path::parse(args[2])?;
     let target = aim(txn, key, &path, &node, condition)?;
-    if matches!(target, Target::Nowhere) {
+    if !put(txn, key, target, node)? {
         return Ok(Reply::Null);
     }
-    put(txn, key, target, node)?;
     txn.notify(Event::Json, "json.set", key);
     Ok(Reply::OK)
 }
@@ -149,8 +150,7 @@ pub(super) fn mset(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         aimed.push((*key, target, node));
     }
     for (key, target, node) in aimed {
-        if !matches!(target, Target::Nowhere) {
-            put(txn, key, target, node)?;
+        if put(txn, key, target, node)? {
             txn.notify(Event::Json, "json.mset", key);
         }
     }
@@ -170,7 +170,6 @@ pub(super) fn merge(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         target = Target::Places(vec![Vec::new()]);
     }
     match target {
-        Target::Nowhere => return Ok(Reply::Null),
         Target::Places(places) => {
             let mut edit = txn.edit::<Json>(key)?;
             for steps in &places {
@@ -179,7 +178,11 @@ pub(super) fn merge(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
                 }
             }
         }
-        target => put(txn, key, target, patch)?,
+        target => {
+            if !put(txn, key, target, patch)? {
+                return Ok(Reply::Null);
+            }
+        }
     }
     txn.notify(Event::Json, "json.merge", key);
     Ok(Reply::OK)
@@ -237,12 +240,13 @@ pub(super) fn del(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let key = args[1];
     let path = optional_path(&args[2..])?;
     let Some(json) = txn.get::<Json>(key)? else { return Ok(Reply::Integer(0)) };
-    if path.is_root() {
+    let mut places = topmost(&matches(json.root(), &path.segments)?);
+    // A filter can match the whole document, if that is neither an array nor an object.
+    if places.first().is_some_and(Vec::is_empty) {
         txn.delete(key)?;
         txn.notify(Event::Json, "json.del", key);
         return Ok(Reply::Integer(1));
     }
-    let mut places = topmost(&matches(json.root(), &path.segments)?);
     if places.is_empty() {
         return Ok(Reply::Integer(0));
     }
