@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    bitmap, connection, dump, generic, geo, hash, hyperloglog, json, list, object, pubsub, scripting, server, set, sort,
-    stream, string, transaction, zset,
+    bitmap, connection, dump, generic, geo, hash, hyperloglog, json, list, object, pubsub, scripting, server, set,
+    sort, stream, string, transaction, zset,
 };
 
 /// Rows by type, in reading order.

@@ -27,8 +27,6 @@ pub struct Bench {
     pub journal_bytes: usize,
     /// Messages published so far.
     pub published: Vec<(Blob, Blob)>,
-    /// Bytes of effects written so far.
-    pub journal_bytes: usize,
     seq: u64,
 }
 
@@ -95,7 +93,6 @@ impl Bench {
         self.journal_bytes = journal.len();
         if !journal.is_empty() {
             self.seq += 1;
-            self.journal_bytes += journal.len();
             replay(&mut self.replica, &Nothing, self.seq, &journal).expect("our own journal replays");
         }
         assert_eq!(dump(&self.replica), dump(&self.space), "the replay of {args:?} ended elsewhere");

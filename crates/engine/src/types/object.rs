@@ -65,7 +65,8 @@ fn encoding(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let name = |value: &Value| match value {
         Value::String(value) if as_integer(value).is_some() => "int",
         Value::String(value) if value.len() <= EMBEDDED_BYTES_MAX => "embstr",
-        Value::String(_) => "raw",
+        // Redis says so of every value that a module made.
+        Value::String(_) | Value::Json(_) => "raw",
         Value::List(list) => list_encoding(list),
         Value::Hash(hash) => hash.encoding(),
         Value::Set(set) if set.len() <= INTEGERS_MAX && set.iter().all(|member| as_integer(member).is_some()) => {

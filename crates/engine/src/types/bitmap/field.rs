@@ -162,7 +162,11 @@ impl Step {
             // Where there is no sign, Redis takes a negative number for a very large one.
             Act::Set(value) => {
                 let value = if self.shape.signed { i128::from(value) } else { i128::from(value as u64) };
-                self.overflow.fit(value, self.shape).map(|new| (new, old))
+                let fitting = self.overflow.fit(value, self.shape)?;
+                // Redis subtracts in 64 bits: a number that is too far below the range ends at its upper side.
+                let far = fitting != value && self.shape.max() - value > i128::from(i64::MAX);
+                let held_above = far && self.overflow == Overflow::Saturate;
+                Some((if held_above { self.shape.max() } else { fitting }, old))
             }
             Act::Add(amount) => self.overflow.fit(old + i128::from(amount), self.shape).map(|new| (new, new)),
         }

@@ -107,12 +107,10 @@ fn a_small_write_is_a_small_record() {
     let mut bench = Bench::new();
     let large = format!(r#"{{"n":1,"text":"{}"}}"#, "x".repeat(10_000));
     bench.run_args(&[b"JSON.SET", b"k", b"$", large.as_bytes()]);
-    let before = bench.journal_bytes;
     for command in ["JSON.NUMINCRBY k $.n 1", "JSON.SET k $.m 1", "JSON.DEL k $.m", "JSON.STRAPPEND k $.text \"y\""] {
         bench.run(command);
+        assert!((1..50).contains(&bench.journal_bytes), "{command}: {}", bench.journal_bytes);
     }
-    let bytes = bench.journal_bytes - before;
-    assert!(bytes < 100, "{bytes}");
 }
 
 #[test]
