@@ -524,9 +524,9 @@ impl Database {
         for (channel, message) in done.publications {
             state.publish(&channel, &message, after);
         }
-        for key in done.touched {
-            state.hub.break_watches(&key);
-            written.push_back(key);
+        for touched in done.touched {
+            state.hub.break_watches(&touched);
+            written.push_back(touched.key);
         }
         after
     }
@@ -603,8 +603,8 @@ impl Database {
             if now.watching.is_empty() {
                 state.hub.unwatch(now.id, before.watching.iter().map(|(key, _)| key));
             }
-            for (key, _) in now.watching.iter().skip(watched) {
-                state.hub.watch(now.id, key);
+            for (key, was_dead) in now.watching.iter().skip(watched) {
+                state.hub.watch(now.id, key, *was_dead);
             }
             state.hub.clients.insert(now.id, now);
         });

@@ -11,6 +11,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::client::ClientId;
 use crate::glob;
+use crate::txn::Touched;
 
 /// Bounds on what commands may do to one database.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +132,8 @@ pub type Ticket = u64;
 pub struct Hub {
     channels: HashMap<Blob, BTreeSet<ClientId>>,
     patterns: BTreeMap<Blob, BTreeSet<ClientId>>,
-    watched: HashMap<Blob, BTreeSet<ClientId>>,
+    /// Who watches a key, and whether it was not there when that began.
+    watched: HashMap<Blob, BTreeMap<ClientId, bool>>,
     broken: HashSet<ClientId>,
     waiting: HashMap<Blob, BTreeSet<Ticket>>,
     scripts: HashMap<String, Arc<[u8]>>,
@@ -264,8 +266,8 @@ impl Hub {
     }
 
     /// A client's next `EXEC` depends on a key.
-    pub fn watch(&mut self, client: ClientId, key: &Blob) {
-        self.watched.entry(key.clone()).or_default().insert(client);
+    pub fn watch(&mut self, client: ClientId, key: &Blob, was_dead: bool) {
+        self.watched.entry(key.clone()).or_default().insert(client, was_dead);
     }
 
     /// A client's watches end.
@@ -287,9 +289,10 @@ impl Hub {
     }
 
     /// A key was changed: transactions that watch it will not run.
-    pub fn break_watches(&mut self, key: &[u8]) {
-        if let Some(clients) = self.watched.get(key) {
-            self.broken.extend(clients);
+    pub fn break_watches(&mut self, touched: &Touched) {
+        if let Some(clients) = self.watched.get(&touched.key) {
+            let sees = |&(_, was_dead): &(&ClientId, &bool)| !(touched.unseen && *was_dead);
+            self.broken.extend(clients.iter().filter(sees).map(|(client, _)| client));
         }
     }
 

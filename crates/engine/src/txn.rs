@@ -145,7 +145,7 @@ pub struct Txn<'a> {
     seq: u64,
     seen: u64,
     journal: Journal,
-    touched: Option<Vec<Blob>>,
+    touched: Option<Vec<Touched>>,
     publications: Vec<(Blob, Blob)>,
     /// Whether the command at work only reads.
     reading: bool,
@@ -165,9 +165,18 @@ pub struct Done {
     /// The newest sequence number among the keys it read or wrote: its reply waits until that is on disk.
     pub seen: u64,
     /// Keys it changed, if anyone watches or waits for keys.
-    pub touched: Vec<Blob>,
+    pub touched: Vec<Touched>,
     /// Messages to deliver, in order: channel and payload.
     pub publications: Vec<(Blob, Blob)>,
+}
+
+/// A key that changed.
+#[derive(Debug)]
+pub struct Touched {
+    /// Its name.
+    pub key: Blob,
+    /// It went, and who found it missing or dead before sees no change.
+    pub unseen: bool,
 }
 
 #[derive(Default)]
@@ -537,7 +546,14 @@ impl<'a> Txn<'a> {
 
     fn touched(&mut self, key: &[u8]) {
         if let Some(touched) = &mut self.touched {
-            touched.push(Blob::from(key));
+            touched.push(Touched { key: Blob::from(key), unseen: false });
+        }
+    }
+
+    /// As [`Self::touched`], where a key went that was past its deadline: to whom it was dead already, nothing has changed.
+    fn buried(&mut self, key: &[u8]) {
+        if let Some(touched) = &mut self.touched {
+            touched.push(Touched { key: Blob::from(key), unseen: true });
         }
     }
 
@@ -549,18 +565,28 @@ impl<'a> Txn<'a> {
         let now_ms = self.now_ms();
         let dead = |entry: &crate::keyspace::Entry| entry.value.is_some() && entry.alive_at(now_ms).is_none();
         if self.space.find(hash, key).is_some_and(dead) {
-            self.remove(hash, key);
-            self.notify(Event::Expired, "expired", key);
+            self.bury(hash, key);
         }
         Ok(())
     }
 
     fn remove(&mut self, hash: u64, key: &[u8]) {
+        self.take_out(hash, key);
+        self.touched(key);
+    }
+
+    /// Removes a key that is past its deadline.
+    fn bury(&mut self, hash: u64, key: &[u8]) {
+        self.take_out(hash, key);
+        self.buried(key);
+        self.notify(Event::Expired, "expired", key);
+    }
+
+    fn take_out(&mut self, hash: u64, key: &[u8]) {
         self.journal.delete(key);
         let old = self.space.replace(hash, key, None, 0, self.seq);
         let (value, expires_at) = old.unwrap_or_default();
         self.journal.undo(|| Undo::Replace { hash, key: Blob::from(key), value, expires_at });
-        self.touched(key);
     }
 
     /// Sets the whole value of a key.
@@ -673,11 +699,8 @@ impl<'a> Txn<'a> {
         self.journal.bytes.push(op::FLUSH);
         self.journal.key = None;
         if let Some(touched) = &mut self.touched {
-            let now_ms = self.moment.now_ms();
-            let alive = self.space.iter().filter(|(_, entry)| entry.alive_at(now_ms).is_some());
-            touched.extend(alive.map(|(key, _)| key.clone()));
-            touched.extend(self.hub.watched_keys());
-            touched.extend(self.hub.awaited_keys());
+            let known = self.hub.watched_keys().chain(self.hub.awaited_keys());
+            touched.extend(known.map(|key| Touched { key, unseen: true }));
         }
         let old = self.space.flush(self.seq);
         self.journal.undo(|| Undo::Flush(Box::new(old)));
@@ -692,8 +715,7 @@ impl<'a> Txn<'a> {
                 let now_ms = self.now_ms();
                 let entry = self.space.find(hash, &key);
                 if entry.is_some_and(|entry| entry.value.is_some() && entry.alive_at(now_ms).is_none()) {
-                    self.remove(hash, &key);
-                    self.notify(Event::Expired, "expired", &key);
+                    self.bury(hash, &key);
                     reaped += 1;
                 }
             }
@@ -719,7 +741,7 @@ impl<'a> Txn<'a> {
             }
             self.journal.delete(key);
             self.space.bury_cold(*hash, key, due.at, self.seq);
-            self.touched(key);
+            self.buried(key);
             self.notify(Event::Expired, "expired", key);
         }
         Ok(())
@@ -750,7 +772,7 @@ pub struct Edit<'t, T: Kind> {
     loan: Loan<'t>,
     hash: u64,
     journal: &'t mut Journal,
-    touched: &'t mut Option<Vec<Blob>>,
+    touched: &'t mut Option<Vec<Touched>>,
     key: Blob,
     changed: bool,
     kind: std::marker::PhantomData<T>,
@@ -791,7 +813,7 @@ impl<T: Kind> Drop for Edit<'_, T> {
             return;
         }
         if let Some(touched) = self.touched {
-            touched.push(self.key.clone());
+            touched.push(Touched { key: self.key.clone(), unseen: false });
         }
         if let Some((value, expires_at)) = self.loan.bury() {
             self.journal.delete(&self.key);

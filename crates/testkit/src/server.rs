@@ -30,6 +30,7 @@ const VALKEY_WORDS: &[(&str, &str)] = &[
     ("ERR redis.setresp() requires", "ERR server.setresp() requires"),
     ("ERR redis.log() requires", "ERR server.log() requires"),
     ("Invalid command passed to redis.acl_check_cmd()", "Invalid command passed to server.acl_check_cmd()"),
+    ("exactly one of BYRADIUS and BYBOX can", "exactly one of BYRADIUS, BYBOX and BYPOLYGON can"),
 ];
 
 /// Digits of a script's name.

@@ -42,6 +42,34 @@ fn a_watched_key_may_leave_memory_and_may_not_die() {
 }
 
 #[test]
+fn burying_what_was_dead_already_is_no_change() {
+    let mut bed = Bed::new();
+    for (burial, cold) in
+        [("reap", false), ("reap", true), ("SCAN 0", false), ("DEL k missing", false), ("FLUSHDB", true)]
+    {
+        bed.run("SET k v PX 1000");
+        if cold {
+            bed.chill();
+        }
+        bed.pass_ms(1_000);
+        let mut watcher = bed.talk();
+        watcher.run(&bed, "WATCH k missing");
+        if burial == "reap" {
+            bed.reap();
+        } else {
+            bed.run(burial);
+        }
+        watcher.run(&bed, "MULTI");
+        assert_eq!(watcher.run(&bed, "EXEC"), Reply::Array(vec![]), "{burial}, cold: {cold}");
+        watcher.run(&bed, "WATCH k");
+        bed.run("SET k new");
+        watcher.run(&bed, "MULTI");
+        assert_eq!(watcher.run(&bed, "EXEC"), Reply::NullArray, "{burial}, cold: {cold}");
+        bed.run("DEL k");
+    }
+}
+
+#[test]
 fn a_watched_cold_key_may_not_die_either() {
     let mut bed = Bed::new();
     for reaped in [false, true] {

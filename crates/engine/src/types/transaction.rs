@@ -59,7 +59,7 @@ fn watch(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         }
         let dead = !txn.exists(key)?;
         let key = Blob::from(key);
-        txn.hub().watch(id, &key);
+        txn.hub().watch(id, &key, dead);
         txn.client().watching.push((key, dead));
     }
     Ok(Reply::OK)

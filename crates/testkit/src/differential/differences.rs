@@ -119,13 +119,15 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         anchor: "beside-valkey",
         beside: Some(Server::Valkey),
-        explains: |args, ours, theirs| {
-            let theirs = error(theirs);
+        explains: |args, ours, their_reply| {
+            let theirs = error(their_reply);
             // The expiry is read before the key is looked up.
             (names(args, &["GETEX"])
                 && (is_null(ours) || error(ours).starts_with("WRONGTYPE"))
                 && (theirs.contains("invalid expire") || theirs.contains("not an integer")))
                 || (names(args, &["SCAN"]) && theirs.contains("unknown type name"))
+                || (said(ours).contains("could not decode requested zset member")
+                    && said(their_reply).contains("does not exist"))
         },
     },
 ];
@@ -150,6 +152,14 @@ fn error(reply: &Reply) -> String {
     match reply {
         Reply::Error(error) => error.to_string(),
         _ => String::new(),
+    }
+}
+
+/// An error, also one that a script caught and returned as a string.
+fn said(reply: &Reply) -> String {
+    match reply {
+        Reply::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
+        _ => error(reply),
     }
 }
 
