@@ -29,6 +29,14 @@ test("entries are added, ranged over and removed", async () => {
   assert.deepEqual(Object.keys(await redis.xrange("s", "-", "+")), ["3-0", "4-0"]);
 });
 
+test("approximate trimming of a long stream goes near the threshold", async () => {
+  const fill = redis.pipeline();
+  for (let n = 1; n <= 1000; n++) fill.xadd("long", `${n}-0`, { n });
+  await fill.exec();
+  assert.equal(await redis.xtrim("long", { strategy: "MAXLEN", exactness: "~", threshold: 30 }), 970);
+  assert.equal(await redis.xlen("long"), 30);
+});
+
 test("streams are trimmed", async () => {
   await fill("s", 10);
   assert.equal(await redis.xtrim("s", { strategy: "MAXLEN", exactness: "=", threshold: 7 }), 3);

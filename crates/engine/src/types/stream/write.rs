@@ -1,7 +1,7 @@
 //! XADD, XTRIM, XDEL, XDELEX, XSETID: what makes entries come and go.
 //!
 //! Trimming decides by nodes, as Redis does: whole nodes go from the front, and what is left of the excess within the next
-//! one only if the trimming is exact. [`Trim::plan`] finds out which entries that means; the change says so and no more.
+//! one only if the trimming is exact, or much is to go. [`Trim::plan`] finds out which entries that means; the change says so and no more.
 
 use dormouse_proto::{Args, CommandError, Reply};
 
@@ -9,6 +9,10 @@ use super::{Change, Id, Listed, Policy, Position, Stream, is_referenced, pack, w
 use crate::args::{Options, integer, is};
 use crate::hub::Event;
 use crate::txn::{Outcome, Stop, Txn};
+
+/// An approximate trimming to a length cuts nodes, too, where it removes so many entries. Redis never does: it would leave
+/// 100 of 1,000 entries where 30 are wanted. Upstash does, and its clients rely on it.
+const NEAR_EXACT_FROM: u64 = super::node::NODE_ENTRIES_MAX as u64;
 
 /// Most entries an approximate trimming removes unless told otherwise: a hundred nodes, as in Redis.
 const APPROXIMATE_LIMIT: u64 = 100 * super::node::NODE_ENTRIES_MAX as u64;
@@ -128,6 +132,15 @@ impl Trim {
         (changes, count)
     }
 
+    /// Whether entries of a node may go where others of it stay.
+    fn cuts_nodes(&self, stream: &Stream) -> bool {
+        let excess = match self.threshold {
+            Threshold::MaxLen(most) => stream.len().saturating_sub(most),
+            Threshold::MinId(_) => 0,
+        };
+        !self.approximate || excess >= NEAR_EXACT_FROM
+    }
+
     /// How many entries go from the front.
     fn count(&self, stream: &Stream) -> u64 {
         let mut gone = 0;
@@ -146,7 +159,7 @@ impl Trim {
                 gone += live;
                 continue;
             }
-            if !self.approximate {
+            if self.cuts_nodes(stream) {
                 gone += match self.threshold {
                     Threshold::MaxLen(most) => left - most,
                     Threshold::MinId(least) => {
@@ -175,7 +188,7 @@ impl Trim {
                 Threshold::MaxLen(most) => left - live >= most,
                 Threshold::MinId(least) => last < least,
             };
-            if !whole && self.approximate {
+            if !whole && !self.cuts_nodes(stream) {
                 break;
             }
             for entry in entries.by_ref().take(live as usize) {
