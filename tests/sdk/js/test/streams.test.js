@@ -60,7 +60,7 @@ test("a group shares the reading, and what is pending can be taken over", async 
   assert.deepEqual(rows.map(([id, consumer, , count]) => [id, consumer, count]), [["1-0", "alice", 1], ["3-0", "bob", 1]]);
   await sleep(20);
   assert.deepEqual(await redis.xclaim("s", "g", "carol", 10, "1-0"), [["1-0", ["n", 1]]]);
-  assert.deepEqual(await redis.xautoclaim("s", "g", "dave", 10, "0", { count: 1 }), ["0-0", [["3-0", ["n", 3]]], []]);
+  assert.deepEqual(await redis.xautoclaim("s", "g", "dave", 10, "2", { count: 1 }), ["0-0", [["3-0", ["n", 3]]], []]);
   assert.deepEqual(await redis.xpending("s", "g", "-", "+", 10, { consumer: "bob" }), []);
   assert.deepEqual(await redis.xackdel("s", "g", "DELREF", "1-0"), [1]);
   assert.equal(await redis.xlen("s"), 2);
