@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use dormouse_engine::{
     Block, Client, ClientId, Command, Done, Due, Hub, Keyspace, Moment, Outcome, Parts, Patient, Queued, Record,
-    Source, SourceError, Stop, Ticket, Txn, Watchdog, hash,
+    Source, SourceError, Stop, Ticket, Txn, Waiting, Watchdog, hash,
 };
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
@@ -450,6 +450,9 @@ impl Database {
         }
         let cold = self.cold(state);
         let mut txn = Txn::begin(state.parts(&cold, client, watchdog, moment), undoable);
+        if txn.client().waiting == Waiting::EndsAtOnce {
+            txn.forbid_blocking();
+        }
         let outcome = match work {
             Work::One(command, args) => txn.run(command, args),
             Work::All { queue, .. } => run_all(&mut txn, queue),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use dormouse_engine::{
-    Client, Door, Found, Group, Moment, Queued, Run, Session as Special, Ticket, Transaction, Watchdog, find,
+    Client, Door, Found, Group, Moment, Queued, Run, Session as Special, Ticket, Transaction, Waiting, Watchdog, find,
 };
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 use dormouse_storage::Lsn;
@@ -51,19 +51,31 @@ pub struct Session {
     /// The client's own state.
     pub client: Client,
     outbox: Option<Arc<dyn Outbox>>,
+    /// Whether the database knows the client. Others do; an HTTP request that may wait does once it has to.
+    joins: bool,
+    joined: bool,
 }
 
 impl Session {
     /// A connection that has not authenticated yet.
     pub fn connection(service: &Arc<Service>, client: Client, outbox: Arc<dyn Outbox>) -> Self {
-        Self { service: Arc::clone(service), account: None, client, outbox: Some(outbox) }
+        Self { service: Arc::clone(service), account: None, client, outbox: Some(outbox), joins: true, joined: false }
     }
 
     /// One HTTP request, already authenticated. With an outbox it can subscribe.
     pub fn request(service: &Arc<Service>, account: Account, outbox: Option<Arc<dyn Outbox>>) -> Self {
         let client = Client::new(service.next_client(), Door::Rest, account.grant);
-        let mut session = Self { service: Arc::clone(service), account: None, client, outbox };
+        let joins = outbox.is_some();
+        let mut session = Self { service: Arc::clone(service), account: None, client, outbox, joins, joined: false };
         session.enter(account);
+        session
+    }
+
+    /// One HTTP request whose command may wait: its answer comes through the outbox then.
+    pub fn waiting_request(service: &Arc<Service>, account: Account, outbox: Arc<dyn Outbox>) -> Self {
+        let mut session = Self::request(service, account, None);
+        session.client.waiting = Waiting::Parks;
+        session.outbox = Some(outbox);
         session
     }
 
@@ -71,10 +83,18 @@ impl Session {
     pub fn enter(&mut self, account: Account) {
         self.exit();
         self.client.grant = account.grant;
-        if let Some(outbox) = &self.outbox {
-            account.database.join(&self.client, Arc::clone(outbox));
-        }
         self.account = Some(account);
+        if self.joins {
+            self.join();
+        }
+    }
+
+    /// Makes the client known to its database, so that what comes out of band finds it.
+    fn join(&mut self) {
+        if let (Some(outbox), Some(account), false) = (&self.outbox, &self.account, self.joined) {
+            account.database.join(&self.client, Arc::clone(outbox));
+            self.joined = true;
+        }
     }
 
     /// Whether it has a database.
@@ -85,7 +105,7 @@ impl Session {
     /// Lets go of the database and everything held there.
     fn exit(&mut self) {
         let Some(account) = self.account.take() else { return };
-        if self.outbox.is_some() || !self.client.watching.is_empty() {
+        if std::mem::take(&mut self.joined) || !self.client.watching.is_empty() {
             account.database.leave(&self.client);
         }
         self.client.channels.clear();
@@ -127,7 +147,8 @@ impl Session {
         if self.account.is_none() && !command.is_no_auth() {
             return Err(CommandError::NoAuth);
         }
-        if self.client.door == Door::Rest && (command.is_no_rest() || command.must_block()) {
+        let waits = || command.must_block() && self.client.waiting == Waiting::Refused;
+        if self.client.door == Door::Rest && (command.is_no_rest() || waits()) {
             return Err(CommandError::NotOverRest(name()));
         }
         if !command.permits(self.client.grant) {
@@ -160,6 +181,10 @@ impl Session {
     }
 
     fn run(&mut self, found: &Found, args: Args<'_>, moment: Moment, leash: &dyn Watchdog) -> Step {
+        if found.command.may_block() && self.client.waiting == Waiting::Parks {
+            // Before it parks: its answer could come at once.
+            self.join();
+        }
         let Some(account) = &self.account else {
             // Before AUTH only commands about the connection itself get here, and they need no keys.
             return self.run_detached(found, args, moment);
@@ -173,7 +198,7 @@ impl Session {
             return step;
         }
         let listed = matches!(found.command.group, Group::Connection | Group::PubSub | Group::Transactions);
-        if listed && self.outbox.is_some() && !matches!(ran, Ran::Busy) {
+        if listed && self.joined && !matches!(ran, Ran::Busy) {
             database.refresh(&self.client);
         }
         Self::step(ran)
@@ -422,7 +447,7 @@ impl Session {
         if !watching.is_empty() {
             account.database.unwatch(self.client.id, watching);
         }
-        if self.outbox.is_some() {
+        if self.joined {
             account.database.refresh(&self.client);
         }
     }

@@ -44,6 +44,18 @@ pub enum Door {
     Rest,
 }
 
+/// What becomes of a command of its own that would wait for a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Waiting {
+    /// It waits.
+    #[default]
+    Parks,
+    /// It answers as if its time were up, as inside `MULTI`.
+    EndsAtOnce,
+    /// It is an error.
+    Refused,
+}
+
 /// Commands waiting for `EXEC`.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
@@ -73,6 +85,8 @@ pub struct Client {
     pub door: Door,
     /// What it may do.
     pub grant: Grant,
+    /// What becomes of its commands that would wait.
+    pub waiting: Waiting,
     /// 2 or 3: the RESP version it speaks.
     pub protocol: u8,
     /// The remote address, `host:port`; empty for an HTTP request, whose connection serves others too.
@@ -104,9 +118,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that came in through `door` with `grant`.
+    /// A client that came in through `door` with `grant`. An HTTP request does not wait unless it says so.
     pub fn new(id: ClientId, door: Door, grant: Grant) -> Self {
-        Self { id, door, grant, protocol: 2, ..Self::default() }
+        let waiting = match door {
+            Door::Resp => Waiting::Parks,
+            Door::Rest => Waiting::Refused,
+        };
+        Self { id, door, grant, waiting, protocol: 2, ..Self::default() }
     }
 
     /// How many channels and patterns it listens to.

@@ -27,7 +27,7 @@ mod txn;
 mod types;
 mod value;
 
-pub use client::{Client, ClientId, Door, Grant, Queued, Transaction};
+pub use client::{Client, ClientId, Door, Grant, Queued, Transaction, Waiting};
 pub use codec::Corrupt;
 pub use command::{Command, Effect, Group, Keys, Run, Session};
 pub use hub::{Event, Facts, Hub, Limits, Notifications, Ticket};

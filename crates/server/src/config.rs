@@ -91,6 +91,14 @@ pub(crate) struct Settings {
     #[serde(default)]
     resp_open: bool,
 
+    /// Let commands that wait for a key (BLPOP and kin) wait over REST, too
+    ///
+    /// Each request can choose with the header "Dormouse-Block: true" or "false"; this is for those that do not. Without
+    /// either they are refused, as Upstash refuses them.
+    #[arg(long, env = "DORMOUSE_BLOCK_OVER_REST")]
+    #[serde(default)]
+    block_over_rest: bool,
+
     /// Token of the default database, instead of a generated one
     ///
     /// At least 8 printable characters. It is also the password over RESP (user "default"). Kept for later starts. Prefer
@@ -176,6 +184,7 @@ pub(crate) struct Config {
     pub(crate) http: Listen,
     pub(crate) resp: Option<Listen>,
     pub(crate) resp_open: bool,
+    pub(crate) block_over_rest: bool,
     pub(crate) token: Option<String>,
     pub(crate) read_only_token: Option<String>,
     pub(crate) memory_bytes_max: u64,
@@ -209,6 +218,7 @@ impl Settings {
             http: self.http.or(other.http),
             resp: self.resp.or(other.resp),
             resp_open: self.resp_open || other.resp_open,
+            block_over_rest: self.block_over_rest || other.block_over_rest,
             token: self.token.or(other.token),
             read_only_token: self.read_only_token.or(other.read_only_token),
             memory: self.memory.or(other.memory),
@@ -231,6 +241,7 @@ impl Settings {
             http: listen("--http", self.http.as_deref(), HTTP_DEFAULT)?,
             resp,
             resp_open: self.resp_open,
+            block_over_rest: self.block_over_rest,
             token: self.token,
             read_only_token: self.read_only_token,
             memory_bytes_max: self.memory.unwrap_or(MEMORY_DEFAULT).as_u64(),

@@ -73,6 +73,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let shared = Arc::new(Shared {
         service: Arc::clone(&service),
         resp_open: config.resp_open,
+        block_over_rest: config.block_over_rest,
         patience: Patience::default(),
         connections: AtomicUsize::new(0),
     });

@@ -18,6 +18,9 @@ pub(crate) struct Patience {
     pub(crate) login: Duration,
     /// For a client to read some more of what it was sent.
     pub(crate) reading: Duration,
+    /// For a key that an HTTP request waits for; then it is answered that nothing came. Shorter than the minute after which
+    /// proxies and serverless platforms commonly give up on a silent request.
+    pub(crate) waiting: Duration,
 }
 
 impl Default for Patience {
@@ -27,6 +30,7 @@ impl Default for Patience {
             idle: Duration::from_secs(620),
             login: Duration::from_mins(1),
             reading: Duration::from_mins(1),
+            waiting: Duration::from_secs(55),
         }
     }
 }

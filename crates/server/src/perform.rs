@@ -100,6 +100,8 @@ pub(crate) async fn when_durable(worker: &Rc<Worker>, (reply, after): Answer) ->
 pub(crate) struct Shared {
     pub(crate) service: Arc<dormouse_database::Service>,
     pub(crate) resp_open: bool,
+    /// Whether commands over REST may wait for a key when the request does not say.
+    pub(crate) block_over_rest: bool,
     pub(crate) patience: Patience,
     pub(crate) connections: std::sync::atomic::AtomicUsize,
 }

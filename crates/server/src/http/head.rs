@@ -17,11 +17,13 @@ use super::body::Body;
 pub(super) const SYNC_TOKEN: HeaderName = HeaderName::from_static("upstash-sync-token");
 const ENCODING: HeaderName = HeaderName::from_static("upstash-encoding");
 const FORMAT: HeaderName = HeaderName::from_static("upstash-response-format");
+/// Whether a command may wait for a key: `true` or `false`, before what the operator has set.
+const BLOCK: HeaderName = HeaderName::from_static("dormouse-block");
 /// A misspelling in published examples that people copy.
 const FORMAT_MISSPELT: HeaderName = HeaderName::from_static("upstash-reponse-format");
 /// What the SDKs send from browsers, where a preflight does not list it.
-const HEADERS_SENT: &str = "authorization, content-type, accept, cache-control, upstash-encoding, upstash-sync-token, \
-                            upstash-response-format, upstash-telemetry-runtime, upstash-telemetry-platform, \
+const HEADERS_SENT: &str = "authorization, content-type, accept, cache-control, dormouse-block, idempotency-key, \
+                            upstash-encoding, upstash-sync-token, upstash-response-format, upstash-telemetry-runtime, upstash-telemetry-platform, \
                             upstash-telemetry-sdk";
 
 /// What a head past its limit is answered.
@@ -60,6 +62,17 @@ impl<'a> Head<'a> {
             Some(_) => return Err(CommandError::text("ERR unknown response format: use json or resp2").into()),
         };
         Ok(Self { parts, format })
+    }
+
+    /// Whether the command may wait for a key, if the request says so.
+    pub(super) fn block(&self) -> Result<Option<bool>, Refusal> {
+        match self.parts.headers.get(&BLOCK).map(|value| value.as_bytes().trim_ascii().to_ascii_lowercase()).as_deref()
+        {
+            None => Ok(None),
+            Some(b"true") => Ok(Some(true)),
+            Some(b"false") => Ok(Some(false)),
+            Some(_) => Err(CommandError::text("ERR the header Dormouse-Block is true or false").into()),
+        }
     }
 
     /// The token: of the header, or else of the query.

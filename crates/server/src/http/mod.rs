@@ -8,13 +8,16 @@ mod body;
 mod head;
 mod socket;
 mod stream;
+mod waiting;
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use dormouse_database::{Account, Session, Step};
+use dormouse_engine::Waiting;
 use dormouse_proto::rest::{
     Encoding, Limits, encode_json, encode_json_list, parse_command, parse_path, parse_pipeline,
 };
@@ -45,7 +48,8 @@ const BUFFER_BYTES_MAX: usize = 1 << 20;
 /// Serves one connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: SocketAddr) {
     let mut stopping = worker.stopping.clone();
-    let progress = Rc::new(Progress::default());
+    let stream = Rc::new(RefCell::new(stream));
+    let progress = Rc::new(Progress::over(&stream));
     let socket = Socket::new(stream, Rc::clone(&progress), worker.shared.patience);
     let service = service_fn(move |request| {
         let (worker, progress) = (Rc::clone(&worker), Rc::clone(&progress));
@@ -145,19 +149,42 @@ async fn route(
     };
     let body = read(incoming, &parts.headers, REQUEST_BYTES_MAX).await?;
     progress.enter(Phase::Answering);
+    let waits = head.block()?.unwrap_or(worker.shared.block_over_rest);
+    let call = Call { worker, progress, account, format: head.format, waits };
     let path = parts.uri.path();
     // A base URL that ends in a slash makes two of them.
     match path.trim_start_matches('/') {
         "" if body.is_empty() && matches!(parts.method, Method::GET | Method::HEAD) => Ok(greeting()),
-        "" => single(worker, account, head.format, &body).await,
-        "pipeline" => pipeline(worker, account, head.format, &body).await,
-        "multi-exec" => transaction(worker, account, head.format, &body).await,
+        "" => single(call, &body).await,
+        "pipeline" => pipeline(call, &body).await,
+        "multi-exec" => transaction(call, &body).await,
         other => {
             if let Some(stream) = stream::kind(other) {
-                return stream::open(worker, account, stream, other);
+                return stream::open(worker, call.account, stream, other);
             }
-            from_path(worker, account, head.format, &parts.uri, &body).await
+            from_path(call, &parts.uri, &body).await
         }
+    }
+}
+
+/// A request that may run: everything about it but its commands.
+struct Call<'a> {
+    worker: &'a Rc<Worker>,
+    progress: &'a Progress,
+    account: Account,
+    format: Format,
+    /// Whether a command may wait for a key.
+    waits: bool,
+}
+
+impl Call<'_> {
+    /// A session for several commands, none of which holds up the others.
+    fn session(&self) -> Session {
+        let mut session = Session::request(&self.worker.shared.service, self.account.clone(), None);
+        if self.waits {
+            session.client.waiting = Waiting::EndsAtOnce;
+        }
+        session
     }
 }
 
@@ -175,28 +202,26 @@ fn greeting() -> Response<Body> {
 }
 
 /// `POST /` with `["SET","k","v"]`.
-async fn single(worker: &Rc<Worker>, account: Account, format: Format, body: &[u8]) -> Result<Response<Body>, Refusal> {
+async fn single(call: Call<'_>, body: &[u8]) -> Result<Response<Body>, Refusal> {
     let mut scratch = Vec::new();
     let args = parse_command(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
-    one(worker, account, format, &args).await
+    one(call, &args).await
 }
 
 /// `/SET/k/v`, with the body and the query as further arguments.
-async fn from_path(
-    worker: &Rc<Worker>,
-    account: Account,
-    format: Format,
-    uri: &http::Uri,
-    body: &[u8],
-) -> Result<Response<Body>, Refusal> {
+async fn from_path(call: Call<'_>, uri: &http::Uri, body: &[u8]) -> Result<Response<Body>, Refusal> {
     let query = uri.query().map(str::as_bytes);
     let path = parse_path(uri.path().as_bytes(), query, Limits::default().args_max).map_err(CommandError::from)?;
-    one(worker, account, format, &path.args(body)).await
+    one(call, &path.args(body)).await
 }
 
-async fn one(worker: &Rc<Worker>, account: Account, format: Format, args: Args<'_>) -> Result<Response<Body>, Refusal> {
-    let mut session = Session::request(&worker.shared.service, account, None);
-    let answer = perform(&mut session, args).await;
+async fn one(call: Call<'_>, args: Args<'_>) -> Result<Response<Body>, Refusal> {
+    let Call { worker, progress, account, format, waits } = call;
+    let answer = if waits {
+        waiting::perform(worker, progress, account, args).await
+    } else {
+        perform(&mut Session::request(&worker.shared.service, account, None), args).await
+    };
     let after = answer.1;
     let reply = when_durable(worker, answer).await;
     let failed = matches!(reply, Reply::Error(_));
@@ -218,7 +243,7 @@ async fn one(worker: &Rc<Worker>, account: Account, format: Format, args: Args<'
     Ok(response)
 }
 
-/// Runs one command to its reply. Nothing parks over REST: the session refuses what would.
+/// Runs one command to its reply. Nothing parks here: the session refuses what would, or answers at once.
 async fn perform(session: &mut Session, args: Args<'_>) -> (Reply, Lsn) {
     let run = |session: &mut Session| session.command(args, moment(), &leash());
     let first = run(session);
@@ -234,15 +259,11 @@ async fn perform(session: &mut Session, args: Args<'_>) -> (Reply, Lsn) {
 }
 
 /// `POST /pipeline`: each command by itself, in order.
-async fn pipeline(
-    worker: &Rc<Worker>,
-    account: Account,
-    format: Format,
-    body: &[u8],
-) -> Result<Response<Body>, Refusal> {
+async fn pipeline(call: Call<'_>, body: &[u8]) -> Result<Response<Body>, Refusal> {
     let mut scratch = Vec::new();
     let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
-    let mut session = Session::request(&worker.shared.service, account, None);
+    let mut session = call.session();
+    let Call { worker, format, .. } = call;
     let limit = worker.shared.service.limits().replies_bytes_max;
     let mut replies = Vec::with_capacity(commands.len());
     let (mut newest, mut bytes) = (Lsn(0), 0);
@@ -277,18 +298,14 @@ async fn pipeline(
 }
 
 /// `POST /multi-exec`: all commands as one, or none.
-async fn transaction(
-    worker: &Rc<Worker>,
-    account: Account,
-    format: Format,
-    body: &[u8],
-) -> Result<Response<Body>, Refusal> {
-    let Format::Json(encoding) = format else {
+async fn transaction(call: Call<'_>, body: &[u8]) -> Result<Response<Body>, Refusal> {
+    let Format::Json(encoding) = call.format else {
         return Err(CommandError::text("ERR the response format resp2 is not available for multi-exec").into());
     };
     let mut scratch = Vec::new();
     let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
-    let mut session = Session::request(&worker.shared.service, account, None);
+    let mut session = call.session();
+    let worker = call.worker;
     let run = |session: &mut Session| session.transaction(commands.iter(), moment(), &leash());
     let first = run(&mut session)?;
     // It was accepted once, so it is accepted again.

@@ -5,24 +5,31 @@
 //! notice when the reader of a stream has gone. So the end is shown to hyper when nothing is at work, and when a stream is;
 //! not while a request runs, nor before its answer has been written.
 //!
+//! A request that waits for a key is the exception: a client that closes its side then is gone, and must not take an element
+//! with it. Where another request stands behind it hyper does not read on, so the waiting one asks the socket itself.
+//!
 //! It ends the wait for a client that is silent, with one patience for the rest of a head and another between requests, and
 //! for one that does not read. And it gives a body to the errors hyper writes by itself, as every other answer has one.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, IoSlice, Result};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use dormouse_proto::rest::{Encoding, encode_json};
 use dormouse_proto::{CommandError, Reply};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::head;
 use crate::patience::Patience;
+
+/// How often a waiting request with another behind it asks whether its client is still there.
+const GONE_POLL: Duration = Duration::from_millis(200);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +43,8 @@ pub(super) enum Phase {
     Reading,
     /// A whole request is being answered.
     Answering,
+    /// A whole request waits for a key: the end of the input is the end.
+    Waiting,
 }
 
 /// What the socket and the handlers of its requests share.
@@ -48,10 +57,32 @@ pub(super) struct Progress {
     withheld: Cell<bool>,
     /// Requests whose heads have arrived.
     heads: Cell<u64>,
+    /// Whether hyper was left waiting for input when it last asked, so that it will see the end.
+    reading: Cell<bool>,
+    /// The connection, if requests come one after the other on it.
+    stream: Option<Rc<RefCell<TcpStream>>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Progress {
+    /// Of a connection that carries one request after the other.
+    pub(super) fn over(stream: &Rc<RefCell<TcpStream>>) -> Self {
+        Self { stream: Some(Rc::clone(stream)), ..Self::default() }
+    }
+
+    /// Waits until the client of a request that waits for a key has closed its side, where nobody else would notice.
+    pub(super) async fn is_gone(&self) {
+        let Some(stream) = &self.stream else { return std::future::pending().await };
+        loop {
+            // Whatever changes this wakes the connection's task, which is ours.
+            poll_fn(|_| if self.reading.get() { Poll::Pending } else { Poll::Ready(()) }).await;
+            tokio::time::sleep(GONE_POLL).await;
+            if !self.reading.get() && poll_fn(|context| Poll::Ready(is_closed(&stream.borrow(), context))).await {
+                return;
+            }
+        }
+    }
+
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.heads.update(|heads| heads + u64::from(phase == Phase::Reading));
@@ -84,7 +115,7 @@ impl Progress {
         let again = self.withheld.replace(true);
         let withholds = match self.phase.get() {
             _ if self.unwritten.get() => true,
-            Phase::Open | Phase::Streaming => false,
+            Phase::Open | Phase::Streaming | Phase::Waiting => false,
             Phase::Answering => true,
             Phase::Reading => {
                 if !again {
@@ -97,6 +128,15 @@ impl Progress {
             *self.waker.borrow_mut() = Some(context.waker().clone());
         }
         withholds
+    }
+}
+
+/// Whether the other side has closed, behind what it sent and nobody has read yet.
+fn is_closed(stream: &TcpStream, context: &mut Context<'_>) -> bool {
+    match pin!(stream.ready(Interest::READABLE)).poll(context) {
+        Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+        Poll::Ready(Err(_)) => true,
+        Poll::Pending => false,
     }
 }
 
@@ -136,7 +176,7 @@ struct Instead {
 
 /// See the module's text.
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Rc<RefCell<TcpStream>>,
     progress: Rc<Progress>,
     patience: Patience,
     /// For the next request, or the rest of its head.
@@ -150,7 +190,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, progress: Rc<Progress>, patience: Patience) -> Self {
+    pub(super) fn new(stream: Rc<RefCell<TcpStream>>, progress: Rc<Progress>, patience: Patience) -> Self {
         let (next, reading) = (Deadline::default(), Deadline::default());
         Self { stream, progress, patience, next, heads: 0, begun: false, reading, instead: None }
     }
@@ -201,7 +241,7 @@ impl Socket {
         }
         let instead = self.instead.as_mut()?;
         while instead.written < instead.bytes.len() {
-            match Pin::new(&mut self.stream).poll_write(context, &instead.bytes[instead.written..]) {
+            match Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, &instead.bytes[instead.written..]) {
                 Poll::Ready(Ok(written)) if written > 0 => instead.written += written,
                 Poll::Ready(Ok(_)) => return Some(Poll::Ready(Err(ErrorKind::WriteZero.into()))),
                 other => return Some(other),
@@ -240,7 +280,8 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(context, buf);
+        let read = Pin::new(&mut *this.stream.borrow_mut()).poll_read(context, buf);
+        this.progress.reading.set(read.is_pending());
         match read {
             Poll::Ready(Ok(())) if buf.filled().len() > before => this.arrived(),
             Poll::Ready(Ok(())) if buf.remaining() > 0 && this.progress.withholds(context) => return Poll::Pending,
@@ -257,7 +298,7 @@ impl AsyncWrite for Socket {
         let this = self.get_mut();
         let written = match this.poll_instead(context, bytes) {
             Some(written) => written,
-            None => Pin::new(&mut this.stream).poll_write(context, bytes),
+            None => Pin::new(&mut *this.stream.borrow_mut()).poll_write(context, bytes),
         };
         this.wrote(context, written)
     }
@@ -270,22 +311,22 @@ impl AsyncWrite for Socket {
         let this = self.get_mut();
         let written = match this.poll_instead(context, slices.first().map_or(&[], |slice| slice)) {
             Some(written) => written,
-            None => Pin::new(&mut this.stream).poll_write_vectored(context, slices),
+            None => Pin::new(&mut *this.stream.borrow_mut()).poll_write_vectored(context, slices),
         };
         this.wrote(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.borrow().is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         // Asked once everything has been written.
         self.progress.wake();
-        Pin::new(&mut self.stream).poll_flush(context)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(context)
     }
 }

@@ -9,3 +9,4 @@ mod doors;
 mod many;
 mod start;
 mod support;
+mod waiting;

@@ -11,7 +11,7 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 
 use super::{Change, ConsumerGroup, Delivery, Id, Stream, announce_consumer, count_or_all, entry_reply, visit};
 use crate::args::{Options, is};
-use crate::client::Door;
+use crate::client::Waiting;
 use crate::txn::{Block, Outcome, Stop, Txn};
 
 pub(super) fn xlen(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
@@ -102,7 +102,7 @@ impl<'a> Request<'a> {
     /// As [`Self::parse`], where the client may ask for it.
     fn of(txn: &mut Txn<'_>, args: Args<'a>, grouped: bool) -> Result<Self, CommandError> {
         let request = Self::parse(args, grouped)?;
-        if request.block.is_some() && txn.may_block() && txn.client().door == Door::Rest {
+        if request.block.is_some() && txn.may_block() && txn.client().waiting == Waiting::Refused {
             let name = if grouped { "xreadgroup" } else { "xread" };
             return Err(CommandError::from(format!("ERR command '{name}' with BLOCK is not supported over REST")));
         }

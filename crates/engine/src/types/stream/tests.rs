@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dormouse_proto::{Blob, Reply};
 
-use crate::client::Door;
+use crate::client::{Client, Door, Grant};
 use crate::moment::Random;
 use crate::testing::Bench;
 use crate::txn::{Block, Stop};
@@ -45,7 +45,7 @@ fn a_read_waits_for_what_comes_after_its_ids() {
 #[test]
 fn blocking_is_refused_over_rest_where_it_would_wait() {
     let mut bench = bench(&["XADD s 5-1 f v", "XGROUP CREATE s g $"]);
-    bench.client.door = Door::Rest;
+    bench.client = Client::new(bench.client.id, Door::Rest, Grant::Full);
     assert_eq!(bench.error("XREAD BLOCK 1 STREAMS s 0"), "ERR command 'xread' with BLOCK is not supported over REST");
     assert_eq!(
         bench.error("XREADGROUP GROUP g c BLOCK 1 STREAMS s 0"),
