@@ -14,6 +14,7 @@ use parking_lot::MutexGuard;
 
 use crate::database::Database;
 use crate::layout::{self, Meta};
+use crate::once;
 
 /// Dirty keys taken under one hold of a database's lock.
 const KEYS_PER_HOLD: usize = 64;
@@ -64,6 +65,9 @@ pub(crate) fn run(databases: &[Arc<Database>], log: &Log, store: &dyn Store) -> 
                 break;
             }
         }
+    }
+    for database in databases {
+        once::checkpoint(database, log, store)?;
     }
     log.sync()?;
     store.apply(&Batch::default(), upto)?;
@@ -174,7 +178,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use bytes::Bytes;
-    use dormouse_engine::{Client, ClientId, Door, Grant, Keyspace, Moment, Patient};
+    use dormouse_engine::{Client, ClientId, Door, Grant, Moment, Patient};
     use dormouse_proto::Reply;
     use dormouse_storage::{Durability, LogOptions, Lsn, MemoryStore};
     use parking_lot::Mutex;
@@ -242,10 +246,8 @@ mod tests {
         let id = DatabaseId(1);
         let as_store = || Arc::clone(store) as Arc<dyn Store>;
         let (log, mut found) = recovery::run(dir, LogOptions::default(), &as_store()).unwrap();
-        let (log, found) = (Arc::new(log), found.remove(&id));
-        let (meta, space, seq) =
-            found.map_or((Meta::default(), Keyspace::default(), 0), |found| (found.meta, found.space, found.seq));
-        let database = Database::new(id, Arc::clone(&log), as_store(), Durability::None, meta, space, seq);
+        let (log, found) = (Arc::new(log), found.remove(&id).unwrap_or_default());
+        let database = Database::new(id, Arc::clone(&log), as_store(), Durability::None, found);
         (log, Arc::new(database))
     }
 

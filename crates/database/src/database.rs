@@ -23,6 +23,8 @@ use dormouse_storage::{Durability, Log, Lsn, Store};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::layout;
+use crate::once::{Note, Notes, Once, Repeat};
+use crate::recovery::Found;
 
 /// Keys removed in one go because their deadlines have passed.
 const REAP_KEYS_MAX: usize = 128;
@@ -107,13 +109,22 @@ impl Work<'_> {
         }
     }
 
-    fn to_job(self, client: Client) -> LongJob {
+    /// Whether running it twice may do something else than running it once.
+    fn matters_twice(&self) -> bool {
+        let matters = |command: &Command| command.effect != dormouse_engine::Effect::Reads;
+        match self {
+            Self::One(command, _) => matters(command),
+            Self::All { queue, .. } => queue.iter().any(|queued| matters(queued.command)),
+        }
+    }
+
+    fn to_job(self, client: Client, once: Option<Arc<Once>>) -> LongJob {
         let copy = |args: Args<'_>| args.iter().map(|arg| Blob::from(*arg)).collect();
         match self {
             Self::One(command, args) => {
-                LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client }
+                LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client, once }
             }
-            Self::All { queue, watching } => LongJob { queue: queue.to_vec(), all: Some(watching), client },
+            Self::All { queue, watching } => LongJob { queue: queue.to_vec(), all: Some(watching), client, once },
         }
     }
 }
@@ -139,6 +150,8 @@ pub enum Ran {
     Busy,
     /// Too long to run here: run it with [`Database::run_long`] on a thread that may block.
     Long(Box<LongJob>),
+    /// It was sent before, and has not been run again.
+    Repeat(Repeat),
 }
 
 /// What became of a parked command that gave up.
@@ -160,6 +173,7 @@ pub struct LongJob {
     all: Option<bool>,
     /// The client, to be given back to its session.
     pub client: Client,
+    once: Option<Arc<Once>>,
 }
 
 impl LongJob {
@@ -184,6 +198,7 @@ struct Parked {
     even_if_gone: bool,
     on_timeout: Reply,
     client: Client,
+    once: Option<Arc<Once>>,
 }
 
 /// What the lock guards.
@@ -204,6 +219,8 @@ pub(crate) struct State {
     /// Where in the store's index of deadlines the search for dead keys stands. What lies before is dealt with: such keys
     /// are in memory, or were removed and leave the index at the next checkpoint, which sends the search back.
     pub(crate) reaped_until: Vec<u8>,
+    /// Requests that must not run twice.
+    pub(crate) notes: Notes,
     record: Vec<u8>,
 }
 
@@ -277,10 +294,9 @@ impl Database {
         log: Arc<Log>,
         store: Arc<dyn Store>,
         durability: Durability,
-        meta: layout::Meta,
-        space: Keyspace,
-        seq: u64,
+        found: Found,
     ) -> Self {
+        let Found { meta, space, seq, notes } = found;
         let memory_bytes = AtomicU64::new(space.memory_bytes() as u64);
         Self {
             id,
@@ -298,6 +314,7 @@ impl Database {
                 meta,
                 hand: 0,
                 reaped_until: Vec::new(),
+                notes,
                 record: Vec::new(),
             }),
             long: AtomicBool::new(false),
@@ -364,10 +381,26 @@ impl Database {
 
     /// Runs work that has passed every check. `leash` ends scripts that should move to a thread of their own.
     pub fn run(&self, client: &mut Client, work: Work<'_>, moment: Moment, leash: &dyn Watchdog) -> Ran {
+        self.run_once(client, work, None, moment, leash)
+    }
+
+    /// As [`Self::run`], for work that is not to run again if it was sent before under the same key.
+    pub fn run_once(
+        &self,
+        client: &mut Client,
+        work: Work<'_>,
+        once: Option<&Arc<Once>>,
+        moment: Moment,
+        leash: &dyn Watchdog,
+    ) -> Ran {
         if work.writes() && self.log.has_failed() {
             return Ran::Done { reply: CommandError::LogFailed.into(), after: Lsn(0) };
         }
         let Some(mut state) = self.hold() else { return Ran::Busy };
+        let once = once.filter(|_| work.matters_twice());
+        if let Some(ran) = once.and_then(|once| self.repeated(&mut state, once, moment)) {
+            return ran;
+        }
         if work.sweeps() {
             // The store does not know which of its keys are dead, so a walk over them must not meet any.
             let mut rounds = 0;
@@ -375,10 +408,23 @@ impl Database {
                 rounds += 1;
             }
         }
-        let undoable = work.is_undoable();
-        match self.execute(&mut state, client, work, moment, leash, undoable) {
+        let how = How { moment, watchdog: leash, undoable: work.is_undoable(), once };
+        match self.execute(&mut state, client, work, &how) {
             Some(ran) => ran,
-            None => Ran::Long(Box::new(work.to_job(client.clone()))),
+            None => Ran::Long(Box::new(work.to_job(client.clone(), once.cloned()))),
+        }
+    }
+
+    /// What work is told that was sent before.
+    fn repeated(&self, state: &mut State, once: &Once, moment: Moment) -> Option<Ran> {
+        match state.notes.look(once, moment.now_ms(), &*self.store, self.id) {
+            Ok(None) => None,
+            Ok(Some((Repeat::Answer { answer, .. }, seq))) => {
+                let after = state.position_of(seq, &self.log);
+                Some(Ran::Repeat(Repeat::Answer { answer, after }))
+            }
+            Ok(Some((repeat, _))) => Some(Ran::Repeat(repeat)),
+            Err(error) => Some(Ran::Done { reply: error.into(), after: Lsn(0) }),
         }
     }
 
@@ -399,7 +445,11 @@ impl Database {
             }
             (None, None) => Work::All { queue: &[], watching: false },
         };
-        let ran = self.execute(&mut state, &mut job.client, work, moment, &leash, true);
+        let once = job.once.as_ref();
+        let how = How { moment, watchdog: &leash, undoable: true, once };
+        // Another one of the same key may have come before.
+        let repeated = once.and_then(|once| self.repeated(&mut state, once, moment));
+        let ran = repeated.or_else(|| self.execute(&mut state, &mut job.client, work, &how));
         let killed = self.script.killed.load(Ordering::Acquire);
         self.script.running.store(false, Ordering::Release);
         self.long.store(false, Ordering::Release);
@@ -430,15 +480,8 @@ impl Database {
     }
 
     /// Runs work under the lock. `None` if it was ended by its watchdog, and taken back.
-    fn execute(
-        &self,
-        state: &mut State,
-        client: &mut Client,
-        work: Work<'_>,
-        moment: Moment,
-        watchdog: &dyn Watchdog,
-        undoable: bool,
-    ) -> Option<Ran> {
+    fn execute(&self, state: &mut State, client: &mut Client, work: Work<'_>, how: &How<'_>) -> Option<Ran> {
+        let &How { moment, watchdog, undoable, once } = how;
         if let Work::All { watching: true, .. } = work
             && state.watches_broken(client, moment, &self.cold(state))
         {
@@ -468,11 +511,12 @@ impl Database {
             return Some(Ran::Done { reply: error.clone().into(), after: state.newest(&self.log) });
         }
         let done = txn.finish();
-        let after = self.commit(state, done, moment);
+        let note = once.and_then(|once| state.note(once, &outcome, moment));
+        let after = self.commit(state, done, note, moment);
         Some(match outcome {
             Ok(reply) => Ran::Done { reply, after },
             Err(Stop::Error(error)) => Ran::Done { reply: error.into(), after },
-            Err(Stop::Block(block)) => state.park(client, work, block),
+            Err(Stop::Block(block)) => state.park(client, work, block, once),
             Err(Stop::Aborted) => Ran::Done { reply: CommandError::NotBusy.into(), after },
         })
     }
@@ -483,9 +527,9 @@ impl Database {
 
     /// Logs what a transaction did, tells whoever listens, and serves whoever waited for its keys. Returns what its reply
     /// depends on.
-    fn commit(&self, state: &mut State, done: Done, moment: Moment) -> Lsn {
+    fn commit(&self, state: &mut State, done: Done, note: Option<Note>, moment: Moment) -> Lsn {
         let mut written = VecDeque::new();
-        let after = self.record(state, done, &mut written);
+        let after = self.record(state, done, note, &mut written);
         let mut moment = moment;
         while let Some(key) = written.pop_front() {
             for ticket in state.hub.waiters(&key) {
@@ -504,13 +548,13 @@ impl Database {
     }
 
     /// The part of a commit that concerns the transaction alone.
-    fn record(&self, state: &mut State, done: Done, written: &mut VecDeque<Blob>) -> Lsn {
-        let after = if done.journal.is_empty() {
+    fn record(&self, state: &mut State, done: Done, note: Option<Note>, written: &mut VecDeque<Blob>) -> Lsn {
+        let after = if done.journal.is_empty() && note.is_none() {
             state.position_of(done.seen, &self.log)
         } else {
             state.seq += 1;
             state.record.clear();
-            write_record(self.id, state.seq, &done.journal, &mut state.record);
+            write_record(self.id, state.seq, note.as_ref(), &done.journal, &mut state.record);
             let lsn = self.log.append(self.durability, &state.record).unwrap_or_else(|error| {
                 tracing::error!(database = self.id.0, %error, "a write could not be logged");
                 if !self.log.has_failed() {
@@ -522,6 +566,9 @@ impl Database {
             });
             state.forget_durable(&self.log);
             state.commits.push_back((state.seq, lsn));
+            if let Some(note) = note {
+                state.notes.keep(state.seq, note);
+            }
             lsn
         };
         for (channel, message) in done.publications {
@@ -543,7 +590,8 @@ impl Database {
         txn.resume();
         let outcome = txn.run(parked.command, &args);
         let done = txn.finish();
-        let after = self.record(state, done, written);
+        let note = parked.once.as_ref().and_then(|once| state.note(once, &outcome, moment));
+        let after = self.record(state, done, note, written);
         let reply = match outcome {
             Ok(reply) => reply,
             Err(Stop::Error(error)) => error.into(),
@@ -552,7 +600,7 @@ impl Database {
                 return;
             }
         };
-        state.hub.stop_waiting(ticket, &parked.keys);
+        state.end_wait(ticket, &parked);
         if let Some(outbox) = state.outboxes.get(&parked.client.id) {
             outbox.deliver(Delivery::Unparked { reply, after });
         }
@@ -651,7 +699,7 @@ impl Database {
         }
         let done = txn.finish();
         state.hub.facts.expired += (reaped + cold_due.len()) as u64;
-        self.commit(state, done, moment);
+        self.commit(state, done, None, moment);
         more || reaped >= REAP_KEYS_MAX
     }
 
@@ -740,26 +788,80 @@ impl Watchdog for Leash<'_> {
     }
 }
 
-/// A record of the log: database, sequence number, effects.
-fn write_record(id: DatabaseId, seq: u64, journal: &[u8], out: &mut Vec<u8>) {
-    out.extend(id.0.to_be_bytes());
+/// How work is to be run.
+struct How<'a> {
+    moment: Moment,
+    watchdog: &'a dyn Watchdog,
+    undoable: bool,
+    /// If it must not run twice.
+    once: Option<&'a Arc<Once>>,
+}
+
+/// Marks the id of a record that has a note before its effects. No process has so many databases.
+const HAS_NOTE: u32 = 1 << 31;
+
+/// A record of the log: database, sequence number, the length and bytes of a note if there is one, effects.
+fn write_record(id: DatabaseId, seq: u64, note: Option<&Note>, journal: &[u8], out: &mut Vec<u8>) {
+    let mark = if note.is_some() { HAS_NOTE } else { 0 };
+    out.extend((id.0 | mark).to_be_bytes());
     out.extend(seq.to_be_bytes());
+    if let Some(note) = note {
+        let at = out.len();
+        out.extend([0; 4]);
+        note.write(out);
+        let length = (out.len() - at - 4) as u32;
+        out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    }
     out.extend(journal);
 }
 
+/// A record of the log.
+pub(crate) struct LogRecord<'a> {
+    pub(crate) id: DatabaseId,
+    pub(crate) seq: u64,
+    pub(crate) note: Option<&'a [u8]>,
+    pub(crate) journal: &'a [u8],
+}
+
 /// Reads what `write_record` wrote.
-pub(crate) fn read_record(record: &[u8]) -> Option<(DatabaseId, u64, &[u8])> {
+pub(crate) fn read_record(record: &[u8]) -> Option<LogRecord<'_>> {
     let (id, rest) = record.split_first_chunk::<4>()?;
-    let (seq, journal) = rest.split_first_chunk::<8>()?;
-    Some((DatabaseId(u32::from_be_bytes(*id)), u64::from_be_bytes(*seq), journal))
+    let (seq, rest) = rest.split_first_chunk::<8>()?;
+    let (id, seq) = (u32::from_be_bytes(*id), u64::from_be_bytes(*seq));
+    let (note, journal) = if id & HAS_NOTE == 0 {
+        (None, rest)
+    } else {
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (note, journal) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        (Some(note), journal)
+    };
+    Some(LogRecord { id: DatabaseId(id & !HAS_NOTE), seq, note, journal })
 }
 
 impl State {
     /// Forgets a parked command; its reply for that case, unless it was answered before.
     fn unpark(&mut self, ticket: Ticket) -> Option<Reply> {
         let parked = self.parked.remove(&ticket)?;
-        self.hub.stop_waiting(ticket, &parked.keys);
+        self.end_wait(ticket, &parked);
         Some(parked.on_timeout)
+    }
+
+    /// A parked command waits no longer.
+    fn end_wait(&mut self, ticket: Ticket, parked: &Parked) {
+        self.hub.stop_waiting(ticket, &parked.keys);
+        if let Some(once) = &parked.once {
+            self.notes.end(once);
+        }
+    }
+
+    /// The note of work that has run to an answer.
+    fn note(&self, once: &Once, outcome: &Outcome, moment: Moment) -> Option<Note> {
+        let now_ms = moment.now_ms();
+        match outcome {
+            Ok(reply) => Note::of(once, reply, now_ms, &self.notes.limits),
+            Err(Stop::Error(error)) => Note::of(once, &error.clone().into(), now_ms, &self.notes.limits),
+            Err(Stop::Block(_) | Stop::Aborted) => None,
+        }
     }
 
     fn parts<'a>(
@@ -817,13 +919,16 @@ impl State {
         self.hub.is_broken(client.id) || client.watching.iter().any(&mut died)
     }
 
-    fn park(&mut self, client: &Client, work: Work<'_>, block: Block) -> Ran {
+    fn park(&mut self, client: &Client, work: Work<'_>, block: Block, once: Option<&Arc<Once>>) -> Ran {
         let Work::One(command, args) = work else {
             return Ran::Done { reply: block.on_timeout, after: Lsn(0) };
         };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.hub.wait(ticket, &block.keys);
+        if let Some(once) = once {
+            self.notes.begin(once);
+        }
         let parked = Parked {
             command,
             args: block.again.unwrap_or_else(|| args.iter().map(|arg| Blob::from(*arg)).collect()),
@@ -831,6 +936,7 @@ impl State {
             even_if_gone: block.even_if_gone,
             on_timeout: block.on_timeout,
             client: client.clone(),
+            once: once.cloned(),
         };
         self.parked.insert(ticket, parked);
         Ran::Parked { ticket, timeout_ms: block.timeout_ms }

@@ -5,6 +5,9 @@
 //! 01 database:4 epoch:4 hash:8 key                         a record (engine's `Record`)
 //! 02 database:4 epoch:4 deadline:8 hash:8 part:1 key       nothing: the index of deadlines, of keys (0) or parts of values (1)
 //! 03 database:4                                            a database's counts (`Meta`)
+//! 04 database:4 hash:8 key                                 transaction:8 and note of a request that runs once (`once.rs`)
+//! 05 database:4 transaction:8                              the same note's age and size, oldest first
+//! 06 database:4                                            counts of the notes
 //! ```
 //!
 //! Numbers are big endian, so that byte order is number order: a database, an epoch of it, and a range of hashes are each
@@ -17,6 +20,9 @@ use crate::DatabaseId;
 const RECORD: u8 = 1;
 const DEADLINE: u8 = 2;
 const META: u8 = 3;
+const NOTE: u8 = 4;
+const NOTE_ORDER: u8 = 5;
+const NOTE_COUNTS: u8 = 6;
 const META_VERSION: u8 = 1;
 
 /// Key of the hash seed.
@@ -96,6 +102,32 @@ pub(crate) fn epoch(id: DatabaseId, epoch: u32) -> [(Vec<u8>, Vec<u8>); 2] {
     [RECORD, DEADLINE].map(|kind| (prefix(kind, id, epoch), next(prefix(kind, id, epoch))))
 }
 
+/// Key of a note.
+pub(crate) fn note(id: DatabaseId, hash: u64, key: &[u8]) -> Vec<u8> {
+    [&[NOTE], &id.0.to_be_bytes()[..], &hash.to_be_bytes(), key].concat()
+}
+
+/// Key of a note's place in their order.
+pub(crate) fn note_order(id: DatabaseId, seq: u64) -> Vec<u8> {
+    [&[NOTE_ORDER], &id.0.to_be_bytes()[..], &seq.to_be_bytes()].concat()
+}
+
+/// The places of a database's notes, as a range.
+pub(crate) fn note_orders(id: DatabaseId) -> (Vec<u8>, Vec<u8>) {
+    let from = [&[NOTE_ORDER], &id.0.to_be_bytes()[..]].concat();
+    (from.clone(), next(from))
+}
+
+/// Key of the counts of a database's notes.
+pub(crate) fn note_counts(id: DatabaseId) -> Vec<u8> {
+    [&[NOTE_COUNTS], &id.0.to_be_bytes()[..]].concat()
+}
+
+/// The counts of all databases' notes, as a range.
+pub(crate) fn all_note_counts() -> (Vec<u8>, Vec<u8>) {
+    (vec![NOTE_COUNTS], vec![NOTE_COUNTS + 1])
+}
+
 /// Key of a database's counts.
 pub(crate) fn meta(id: DatabaseId) -> Vec<u8> {
     let mut key = vec![META];
@@ -108,7 +140,7 @@ pub(crate) fn metas() -> (Vec<u8>, Vec<u8>) {
     (vec![META], vec![META + 1])
 }
 
-/// The database a key of counts belongs to.
+/// The database a key of counts, its own or those of its notes, belongs to.
 pub(crate) fn split_meta(key: &[u8]) -> Result<DatabaseId, Corrupt> {
     let id = key.get(1..).and_then(|rest| <[u8; 4]>::try_from(rest).ok());
     Ok(DatabaseId(u32::from_be_bytes(id.ok_or(Corrupt("the key of a database's counts"))?)))

@@ -13,10 +13,12 @@
 mod checkpoint;
 mod database;
 mod layout;
+mod once;
 mod recovery;
 mod service;
 mod session;
 
 pub use database::{Database, DatabaseId, Delivery, LongJob, Outbox, Ran, ScriptControl, Unparked, Work};
+pub use once::{ONCE_KEY_BYTES_MAX, Once, Repeat, WriteAnswer};
 pub use service::{Account, Credentials, Error, Options, Service};
 pub use session::{Session, Step};

@@ -12,8 +12,9 @@ use dormouse_engine::{Keyspace, replay};
 use dormouse_storage::{Log, LogOptions, Lsn, Store};
 
 use crate::DatabaseId;
-use crate::database::{Cold, read_record};
+use crate::database::{Cold, LogRecord, read_record};
 use crate::layout::{self, Meta};
+use crate::once::{Note, Notes, StoredNotes};
 use crate::service::Error;
 
 /// A database as recovery found it.
@@ -21,12 +22,19 @@ pub(crate) struct Found {
     pub(crate) meta: Meta,
     pub(crate) space: Keyspace,
     pub(crate) seq: u64,
+    pub(crate) notes: Notes,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self::new(Meta::default())
+    }
 }
 
 impl Found {
     fn new(meta: Meta) -> Self {
         let space = Keyspace::with_cold(meta.records, meta.epoch, meta.flushed_seq);
-        Self { meta, space, seq: meta.seq }
+        Self { meta, space, seq: meta.seq, notes: Notes::default() }
     }
 }
 
@@ -58,6 +66,12 @@ fn metas(store: &Arc<dyn Store>) -> Result<BTreeMap<DatabaseId, Found>, Error> {
         let id = layout::split_meta(&key).map_err(what)?;
         found.insert(id, Found::new(Meta::read(&value).map_err(what)?));
     }
+    let (from, until) = layout::all_note_counts();
+    for (key, value) in store.scan(&from, &until, usize::MAX)? {
+        let what = |corrupt| Error::Corrupt { place: "the counts of notes in the store".to_owned(), corrupt };
+        let id = layout::split_meta(&key).map_err(what)?;
+        found.entry(id).or_default().notes = Notes::with_stored(StoredNotes::read(&value).map_err(what)?);
+    }
     Ok(found)
 }
 
@@ -69,13 +83,17 @@ fn apply(
 ) -> Result<(), Error> {
     let place = || format!("record {} of the commit log", lsn.0);
     let corrupt = |corrupt| Error::Corrupt { place: place(), corrupt };
-    let (id, seq, journal) = read_record(record).ok_or_else(|| corrupt(dormouse_engine::Corrupt("a record's head")))?;
-    let database = found.entry(id).or_insert_with(|| Found::new(Meta::default()));
+    let LogRecord { id, seq, note, journal } =
+        read_record(record).ok_or_else(|| corrupt(dormouse_engine::Corrupt("a record's head")))?;
+    let database = found.entry(id).or_default();
     let cold = Cold { store: &**store, id, epoch: database.space.epoch() };
     replay(&mut database.space, &cold, seq, journal).map_err(|error| match error {
         dormouse_engine::ReplayError::Corrupt(what) => corrupt(what),
         dormouse_engine::ReplayError::Source(error) => Error::Replay { place: place(), what: error.to_string() },
     })?;
+    if let Some(note) = note {
+        database.notes.keep(seq, Note::read(note).map_err(corrupt)?);
+    }
     database.seq = database.seq.max(seq);
     Ok(())
 }

@@ -134,7 +134,7 @@ impl Service {
         for (id, found) in found {
             let (log, store) = (Arc::clone(&log), Arc::clone(&store));
             let durability = if id == SYSTEM { Durability::Always } else { options.durability };
-            let database = Database::new(id, log, store, durability, found.meta, found.space, found.seq);
+            let database = Database::new(id, log, store, durability, found);
             databases.insert(id, Arc::new(database));
         }
         let mut service = Self {
@@ -164,8 +164,7 @@ impl Service {
         let mut databases = self.databases.write();
         let made = || {
             let (log, store) = (Arc::clone(&self.log), Arc::clone(&self.store));
-            let (meta, space) = (layout::Meta::default(), dormouse_engine::Keyspace::default());
-            Arc::new(Database::new(id, log, store, durability, meta, space, 0))
+            Arc::new(Database::new(id, log, store, durability, recovery::Found::default()))
         };
         Arc::clone(databases.entry(id).or_insert_with(made))
     }
@@ -221,7 +220,7 @@ impl Service {
         match system.run(&mut client, Work::One(found.command, args), moment, &Patient) {
             Ran::Done { reply: Reply::Error(error), .. } => Err(Error::Accounts(error)),
             Ran::Done { reply, .. } => Ok(reply),
-            Ran::Parked { .. } | Ran::Busy | Ran::Long(_) => Err(Error::Accounts(CommandError::Busy)),
+            Ran::Parked { .. } | Ran::Busy | Ran::Long(_) | Ran::Repeat(_) => Err(Error::Accounts(CommandError::Busy)),
         }
     }
 

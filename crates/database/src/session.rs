@@ -13,6 +13,7 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 use dormouse_storage::Lsn;
 
 use crate::database::{LongJob, Outbox, Ran, Unparked, Work};
+use crate::once::{Once, Repeat};
 use crate::service::{Account, Service};
 
 /// What a door does next for a client.
@@ -36,6 +37,8 @@ pub enum Step {
     Busy,
     /// Run this on a thread that may block, then hand it to [`Session::resume`].
     Long(Box<LongJob>),
+    /// It was sent before, and has not been run again.
+    Repeat(Repeat),
 }
 
 impl Step {
@@ -54,19 +57,23 @@ pub struct Session {
     /// Whether the database knows the client. Others do; an HTTP request that may wait does once it has to.
     joins: bool,
     joined: bool,
+    /// Set for a request that must not run twice.
+    pub once: Option<Arc<Once>>,
 }
 
 impl Session {
     /// A connection that has not authenticated yet.
     pub fn connection(service: &Arc<Service>, client: Client, outbox: Arc<dyn Outbox>) -> Self {
-        Self { service: Arc::clone(service), account: None, client, outbox: Some(outbox), joins: true, joined: false }
+        let service = Arc::clone(service);
+        Self { service, account: None, client, outbox: Some(outbox), joins: true, joined: false, once: None }
     }
 
     /// One HTTP request, already authenticated. With an outbox it can subscribe.
     pub fn request(service: &Arc<Service>, account: Account, outbox: Option<Arc<dyn Outbox>>) -> Self {
         let client = Client::new(service.next_client(), Door::Rest, account.grant);
         let joins = outbox.is_some();
-        let mut session = Self { service: Arc::clone(service), account: None, client, outbox, joins, joined: false };
+        let service = Arc::clone(service);
+        let mut session = Self { service, account: None, client, outbox, joins, joined: false, once: None };
         session.enter(account);
         session
     }
@@ -190,7 +197,8 @@ impl Session {
             return self.run_detached(found, args, moment);
         };
         let database = Arc::clone(&account.database);
-        let ran = database.run(&mut self.client, Work::One(found.command, args), moment, leash);
+        let work = Work::One(found.command, args);
+        let ran = database.run_once(&mut self.client, work, self.once.as_ref(), moment, leash);
         if matches!(ran, Ran::Busy) && found.command.is_while_busy() {
             let before = self.client.clone();
             let step = self.run_detached(found, args, moment);
@@ -229,6 +237,7 @@ impl Session {
             Ran::Parked { ticket, timeout_ms } => Step::Parked { ticket, timeout_ms },
             Ran::Busy => Step::Busy,
             Ran::Long(job) => Step::Long(job),
+            Ran::Repeat(repeat) => Step::Repeat(repeat),
         }
     }
 
@@ -277,25 +286,30 @@ impl Session {
         moment: Moment,
         leash: &dyn Watchdog,
     ) -> Result<Step, CommandError> {
-        let mut queue = Vec::new();
-        for args in commands {
-            let found = find(args)?;
-            self.check(&found)?;
-            if found.command.is_not_queued()
-                || found.command.is_no_multi()
-                || matches!(found.command.run, Run::Session(_))
-            {
-                return Err(CommandError::from(format!(
-                    "ERR command '{}' is not allowed in a transaction over REST",
-                    found.command.full_name(found.container)
-                )));
-            }
-            queue.push(Queued { command: found.command, args: args.iter().map(|arg| Blob::from(*arg)).collect() });
+        let queue = commands.map(|args| self.part(args)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.together(&queue, moment, leash))
+    }
+
+    /// One command of several that will run together; an error if it may not be among them.
+    pub fn part(&self, args: Args<'_>) -> Result<Queued, CommandError> {
+        let found = find(args)?;
+        self.check(&found)?;
+        let command = found.command;
+        if command.is_not_queued() || command.is_no_multi() || matches!(command.run, Run::Session(_)) {
+            return Err(CommandError::from(format!(
+                "ERR command '{}' is not allowed in a transaction over REST",
+                command.full_name(found.container)
+            )));
         }
-        let Some(account) = &self.account else { return Err(CommandError::NoAuth) };
+        Ok(Queued { command, args: args.iter().map(|arg| Blob::from(*arg)).collect() })
+    }
+
+    /// Runs several commands as one.
+    pub fn together(&mut self, queue: &[Queued], moment: Moment, leash: &dyn Watchdog) -> Step {
+        let Some(account) = &self.account else { return Step::now(CommandError::NoAuth) };
         let database = Arc::clone(&account.database);
-        let work = Work::All { queue: &queue, watching: false };
-        Ok(Self::step(database.run(&mut self.client, work, moment, leash)))
+        let work = Work::All { queue, watching: false };
+        Self::step(database.run_once(&mut self.client, work, self.once.as_ref(), moment, leash))
     }
 
     /// A busy database has kept a client waiting for too long.

@@ -51,7 +51,7 @@ pub(crate) const fn leash() -> TimeLimit {
 }
 
 /// Sees a step through to its reply. `again` runs the same command once more, after the database was busy. A parked
-/// command comes back as it is: how to wait for a key is the door's to say.
+/// command comes back as it is, how to wait for a key is the door's to say; and so does one that was sent before.
 pub(crate) async fn settle(
     session: &mut Session,
     first: Step,
@@ -62,7 +62,7 @@ pub(crate) async fn settle(
     loop {
         match step {
             Step::Reply { reply, after } => return Ok((reply, after)),
-            Step::Parked { .. } => return Err(step),
+            Step::Parked { .. } | Step::Repeat(_) => return Err(step),
             Step::Long(job) => {
                 let Some(account) = session.account().cloned() else {
                     return Ok((CommandError::NoAuth.into(), Lsn(0)));

@@ -106,7 +106,7 @@ pub(super) fn preflight<B>(request: &Request<B>) -> Response<Body> {
 pub(super) fn cors(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("upstash-sync-token"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("upstash-sync-token, idempotency-replayed"));
 }
 
 #[cfg(test)]

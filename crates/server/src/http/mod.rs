@@ -6,6 +6,7 @@
 
 mod body;
 mod head;
+mod once;
 mod socket;
 mod stream;
 mod waiting;
@@ -14,14 +15,13 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use dormouse_database::{Account, Session, Step};
-use dormouse_engine::Waiting;
-use dormouse_proto::rest::{
-    Encoding, Limits, encode_json, encode_json_list, parse_command, parse_path, parse_pipeline,
-};
-use dormouse_proto::{Args, CommandError, Reply, resp};
+use dormouse_database::{Account, Once, Repeat, Session, Step};
+use dormouse_engine::{Queued, Waiting};
+use dormouse_proto::rest::{Encoding, Limits, Pipeline, encode_json, parse_command, parse_path, parse_pipeline};
+use dormouse_proto::{Args, CommandError, Reply};
 use dormouse_storage::Lsn;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -33,6 +33,7 @@ use tokio::net::TcpStream;
 
 use self::body::{Body, discard, read};
 use self::head::{Format, Head, cors, preflight};
+use self::once::Answer;
 use self::socket::{Phase, Progress, Socket};
 use crate::clock::moment;
 use crate::perform::{Turn, leash, settle, when_durable};
@@ -150,7 +151,8 @@ async fn route(
     let body = read(incoming, &parts.headers, REQUEST_BYTES_MAX).await?;
     progress.enter(Phase::Answering);
     let waits = head.block()?.unwrap_or(worker.shared.block_over_rest);
-    let call = Call { worker, progress, account, format: head.format, waits };
+    let key = once::key(&parts.headers)?;
+    let call = Call { worker, progress, account, format: head.format, waits, key };
     let path = parts.uri.path();
     // A base URL that ends in a slash makes two of them.
     match path.trim_start_matches('/') {
@@ -175,6 +177,8 @@ struct Call<'a> {
     format: Format,
     /// Whether a command may wait for a key.
     waits: bool,
+    /// Names the request, if it must not run twice.
+    key: Option<Bytes>,
 }
 
 impl Call<'_> {
@@ -185,6 +189,17 @@ impl Call<'_> {
             session.client.waiting = Waiting::EndsAtOnce;
         }
         session
+    }
+
+    /// What keeps the request from running twice, if it is named.
+    fn once<'a>(
+        &self,
+        form: &str,
+        commands: impl Iterator<Item = Args<'a>>,
+        answer: impl Fn(&Reply) -> Answer + Send + Sync + 'static,
+    ) -> Option<Arc<Once>> {
+        let named = (self.account.grant.user(), &**self.key.as_ref()?);
+        Some(once::once(named, (form, self.format), commands, answer))
     }
 }
 
@@ -216,44 +231,39 @@ async fn from_path(call: Call<'_>, uri: &http::Uri, body: &[u8]) -> Result<Respo
 }
 
 async fn one(call: Call<'_>, args: Args<'_>) -> Result<Response<Body>, Refusal> {
-    let Call { worker, progress, account, format, waits } = call;
-    let answer = if waits {
-        waiting::perform(worker, progress, account, args).await
+    let format = call.format;
+    let once = call.once("one", std::iter::once(args), move |reply| Answer::one(reply, format));
+    let Call { worker, progress, account, waits, .. } = call;
+    let performed = if waits {
+        waiting::perform(worker, progress, account, once, args).await
     } else {
-        perform(&mut Session::request(&worker.shared.service, account, None), args).await
+        let mut session = Session::request(&worker.shared.service, account, None);
+        session.once = once;
+        perform(&mut session, args).await
+    };
+    let answer = match performed {
+        Ok(answer) => answer,
+        Err(repeat) => return once::repeat(worker, repeat).await,
     };
     let after = answer.1;
     let reply = when_durable(worker, answer).await;
-    let failed = matches!(reply, Reply::Error(_));
-    let status = if failed { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    let mut out = Vec::with_capacity(64);
-    let mut response = match format {
-        Format::Json(encoding) => {
-            encode_json(&reply, encoding, &mut out);
-            // An error deep inside a reply becomes the whole answer.
-            let status = if out.starts_with(br#"{"error""#) { StatusCode::BAD_REQUEST } else { status };
-            respond(status, "application/json", out)
-        }
-        Format::Resp2 => {
-            resp::encode(&reply, resp::Version::Resp2, &mut out);
-            respond(status, "application/octet-stream", out)
-        }
-    };
+    let mut response = Answer::one(&reply, format).into_response();
     sync_token(worker, &mut response, after);
     Ok(response)
 }
 
 /// Runs one command to its reply. Nothing parks here: the session refuses what would, or answers at once.
-async fn perform(session: &mut Session, args: Args<'_>) -> (Reply, Lsn) {
+async fn perform(session: &mut Session, args: Args<'_>) -> Result<(Reply, Lsn), Repeat> {
     let run = |session: &mut Session| session.command(args, moment(), &leash());
     let first = run(session);
     match settle(session, first, run).await {
-        Ok(answer) => answer,
+        Ok(answer) => Ok(answer),
+        Err(Step::Repeat(repeat)) => Err(repeat),
         Err(step) => {
             if let Step::Parked { ticket, .. } = step {
                 session.abandon(ticket);
             }
-            (CommandError::NotOverRest("blocking".into()).into(), Lsn(0))
+            Ok((CommandError::NotOverRest("blocking".into()).into(), Lsn(0)))
         }
     }
 }
@@ -262,6 +272,9 @@ async fn perform(session: &mut Session, args: Args<'_>) -> (Reply, Lsn) {
 async fn pipeline(call: Call<'_>, body: &[u8]) -> Result<Response<Body>, Refusal> {
     let mut scratch = Vec::new();
     let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
+    if call.key.is_some() {
+        return pipeline_once(call, &commands).await;
+    }
     let mut session = call.session();
     let Call { worker, format, .. } = call;
     let limit = worker.shared.service.limits().replies_bytes_max;
@@ -273,57 +286,77 @@ async fn pipeline(call: Call<'_>, body: &[u8]) -> Result<Response<Body>, Refusal
             replies.push(CommandError::PipelineTooLarge(limit).into());
             continue;
         }
-        let (reply, after) = perform(&mut session, args).await;
+        let (reply, after) = perform(&mut session, args).await.unwrap_or_else(|_| (CommandError::Busy.into(), Lsn(0)));
         newest = newest.max(after);
         bytes += reply.bytes();
         replies.push(reply);
         turn.pass(session.client.active_ms).await;
     }
     worker.gate.pass(newest).await?;
-    let mut out = Vec::with_capacity(bytes + 2);
-    let mut response = match format {
-        Format::Json(encoding) => {
-            encode_json_list(&replies, encoding, &mut out);
-            respond(StatusCode::OK, "application/json", out)
-        }
-        Format::Resp2 => {
-            for reply in &replies {
-                resp::encode(reply, resp::Version::Resp2, &mut out);
-            }
-            respond(StatusCode::OK, "application/octet-stream", out)
-        }
-    };
+    let mut response = Answer::several(&replies, format).into_response();
     sync_token(worker, &mut response, newest);
     Ok(response)
 }
 
+/// A pipeline that must not run twice is one unit, and one record of the log: between its commands nobody else's run. A
+/// command that is wrong has its error in its place, as in any pipeline, and the others run.
+async fn pipeline_once(call: Call<'_>, commands: &Pipeline<'_>) -> Result<Response<Body>, Refusal> {
+    let session = call.session();
+    let mut queue = Vec::with_capacity(commands.len());
+    let mut errors = Vec::with_capacity(commands.len());
+    for args in commands.iter() {
+        match session.part(args) {
+            Ok(part) => {
+                queue.push(part);
+                errors.push(None);
+            }
+            Err(error) => errors.push(Some(error)),
+        }
+    }
+    let merge = move |replies: &[Reply]| {
+        let mut replies = replies.iter();
+        let own = |error: &Option<CommandError>| match error {
+            Some(error) => Some(error.clone().into()),
+            None => replies.next().cloned(),
+        };
+        errors.iter().filter_map(own).collect()
+    };
+    together(call, session, "pipeline", commands, &queue, merge).await
+}
+
 /// `POST /multi-exec`: all commands as one, or none.
 async fn transaction(call: Call<'_>, body: &[u8]) -> Result<Response<Body>, Refusal> {
-    let Format::Json(encoding) = call.format else {
+    if call.format == Format::Resp2 {
         return Err(CommandError::text("ERR the response format resp2 is not available for multi-exec").into());
-    };
+    }
     let mut scratch = Vec::new();
     let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
-    let mut session = call.session();
-    let worker = call.worker;
-    let run = |session: &mut Session| session.transaction(commands.iter(), moment(), &leash());
-    let first = run(&mut session)?;
-    // It was accepted once, so it is accepted again.
-    let again =
-        |session: &mut Session| run(session).unwrap_or_else(|error| Step::Reply { reply: error.into(), after: Lsn(0) });
-    let (reply, after) = match settle(&mut session, first, again).await {
+    let session = call.session();
+    let queue = commands.iter().map(|args| session.part(args)).collect::<Result<Vec<_>, _>>()?;
+    together(call, session, "multi-exec", &commands, &queue, <[Reply]>::to_vec).await
+}
+
+/// Runs commands as one unit, and answers with what `merge` makes of their replies.
+async fn together(
+    call: Call<'_>,
+    mut session: Session,
+    form: &str,
+    commands: &Pipeline<'_>,
+    queue: &[Queued],
+    merge: impl Fn(&[Reply]) -> Vec<Reply> + Clone + Send + Sync + 'static,
+) -> Result<Response<Body>, Refusal> {
+    let (worker, format) = (call.worker, call.format);
+    let kept = merge.clone();
+    session.once = call.once(form, commands.iter(), move |reply| Answer::unit(reply, format, &kept));
+    let run = |session: &mut Session| session.together(queue, moment(), &leash());
+    let first = run(&mut session);
+    let (reply, after) = match settle(&mut session, first, run).await {
         Ok(answer) => answer,
-        Err(_) => (Reply::Null, Lsn(0)),
+        Err(Step::Repeat(repeat)) => return once::repeat(worker, repeat).await,
+        Err(_) => (CommandError::Busy.into(), Lsn(0)),
     };
     worker.gate.pass(after).await?;
-    let replies = match reply {
-        Reply::Array(replies) => replies,
-        Reply::Error(error) => return Err(error.into()),
-        other => vec![other],
-    };
-    let mut out = Vec::with_capacity(32 * replies.len() + 2);
-    encode_json_list(&replies, encoding, &mut out);
-    let mut response = respond(StatusCode::OK, "application/json", out);
+    let mut response = Answer::unit(&reply, format, merge).into_response();
     sync_token(worker, &mut response, after);
     Ok(response)
 }

@@ -57,7 +57,7 @@ pub(super) fn open(
         Step::Reply { reply: Reply::Error(error), .. } => return Err(error.into()),
         Step::Reply { reply: Reply::Many(replies), .. } => replies,
         Step::Reply { reply, .. } => vec![reply],
-        Step::Parked { .. } | Step::Busy | Step::Long(_) => return Err(CommandError::Busy.into()),
+        Step::Parked { .. } | Step::Busy | Step::Long(_) | Step::Repeat(_) => return Err(CommandError::Busy.into()),
     };
     let mut first = Vec::new();
     for reply in &replies {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dormouse_database::{Account, Delivery, Session, Step, Unparked};
+use dormouse_database::{Account, Delivery, Once, Repeat, Session, Step, Unparked};
 use dormouse_engine::Ticket;
 use dormouse_proto::{Args, CommandError};
 use dormouse_storage::Lsn;
@@ -24,22 +24,30 @@ use crate::perform::{Answer, BUSY_POLL, leash, settle};
 use crate::worker::Worker;
 
 /// Runs one command to its reply, however long that takes within the limit.
-pub(super) async fn perform(worker: &Rc<Worker>, progress: &Progress, account: Account, args: Args<'_>) -> Answer {
+pub(super) async fn perform(
+    worker: &Rc<Worker>,
+    progress: &Progress,
+    account: Account,
+    once: Option<Arc<Once>>,
+    args: Args<'_>,
+) -> Result<Answer, Repeat> {
     let mailbox = Arc::new(Mailbox::default());
     let mut session = Session::waiting_request(&worker.shared.service, account, Arc::clone(&mailbox) as _);
+    session.once = once;
     let run = |session: &mut Session| session.command(args, moment(), &leash());
     let first = run(&mut session);
     match settle(&mut session, first, run).await {
-        Ok(answer) => answer,
+        Ok(answer) => Ok(answer),
+        Err(Step::Repeat(repeat)) => Err(repeat),
         Err(Step::Parked { ticket, timeout_ms }) => {
             let most = worker.shared.patience.waiting;
             let limit = timeout_ms.map_or(most, |timeout| most.min(Duration::from_millis(timeout)));
             progress.enter(Phase::Waiting);
             let answer = parked(worker, progress, &session, &mailbox, ticket, limit).await;
             progress.enter(Phase::Answering);
-            answer
+            Ok(answer)
         }
-        Err(_) => (CommandError::Busy.into(), Lsn(0)),
+        Err(_) => Ok((CommandError::Busy.into(), Lsn(0))),
     }
 }
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod crash;
 mod doors;
 mod many;
+mod once;
 mod start;
 mod support;
 mod waiting;
