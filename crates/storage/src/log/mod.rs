@@ -288,11 +288,11 @@ impl Log {
             && let Some(mut writer) = self.shared.writer.try_lock()
             && writer.has_room(&pending.gathered)
         {
+            // Taken while nobody can append: this batch needs no sync, the next one might.
+            let batch = writer.take_gathered(&self.shared, &mut pending);
             drop(pending);
-            if let Err(error) = writer.write_gathered(&self.shared) {
-                drop(writer);
-                self.shared.poison(error);
-            }
+            let done = writer.write(&self.shared, batch, false);
+            self.shared.let_go(writer, done);
             return;
         }
         self.shared.wake_thread(&mut pending);
@@ -305,7 +305,8 @@ impl Log {
 
     /// Everything up to here is as safe as it asked to be and may be acknowledged.
     pub fn durable(&self) -> Lsn {
-        Lsn(self.shared.durable.load(Ordering::Acquire))
+        // In one order with what a listener looks at: one who says that it waits, and then looks here, is told otherwise.
+        Lsn(self.shared.durable.load(Ordering::SeqCst))
     }
 
     /// Adds a listener, called by whichever thread wrote each time [`Log::durable`] advanced or the log was poisoned. It must
@@ -335,7 +336,7 @@ impl Log {
 
     /// Whether a failure stopped the log; [`Log::poisoned`] says which.
     pub fn has_failed(&self) -> bool {
-        self.shared.failed.load(Ordering::Acquire)
+        self.shared.failed.load(Ordering::SeqCst)
     }
 
     /// On return everything appended before is on disk, whatever it asked for.
@@ -442,7 +443,10 @@ impl Pending {
 
     fn may_be_written_here(&self) -> bool {
         let Gathered { sync, .. } = self.gathered;
-        !sync && self.sync_wanted <= self.synced && self.gathered.body_bytes() <= WRITTEN_HERE_BYTES_MAX
+        !self.stopped
+            && !sync
+            && self.sync_wanted <= self.synced
+            && self.gathered.body_bytes() <= WRITTEN_HERE_BYTES_MAX
     }
 
     fn accepts(&self) -> Result<()> {

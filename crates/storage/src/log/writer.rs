@@ -34,6 +34,8 @@ pub(super) struct Writer {
     run: u32,
     written: Lsn,
     synced: Lsn,
+    /// The last record of the newest batch that wants the timed sync.
+    timed: Lsn,
     /// The buffer that is not being gathered into.
     idle_buffer: Vec<u8>,
 }
@@ -51,19 +53,50 @@ impl Shared {
     /// The log's own thread: runs until the log is closed or poisoned.
     pub(super) fn run(&self) {
         loop {
-            let done = match self.next_work() {
-                Work::Write => self.writer.lock().write_gathered(self),
+            let goes_on = match self.next_work() {
+                Work::Write => self.hold_writer(|writer| writer.write_gathered(self)),
                 Work::Sync => self.sync_aside(),
-                Work::Close => match self.writer.lock().close(self) {
-                    Ok(()) => return self.stopped(),
-                    Err(error) => Err(error),
-                },
+                Work::Close => {
+                    self.hold_writer(|writer| writer.close(self));
+                    return self.stopped();
+                }
                 Work::Over => return,
             };
-            if let Err(error) = done {
-                return self.poison(error);
+            if !goes_on {
+                return;
             }
         }
+    }
+
+    /// Does what only the holder of the writer may do; whether the log lives on.
+    fn hold_writer(&self, act: impl FnOnce(&mut Writer) -> Result<()>) -> bool {
+        let mut writer = self.writer.lock();
+        // Whoever held it last may have failed.
+        if self.failed.load(Ordering::SeqCst) {
+            return false;
+        }
+        let done = act(&mut writer);
+        self.let_go(writer, done)
+    }
+
+    /// Lets go of the writer; after a failure not before nobody can write any more: what the next batch would follow is
+    /// not known then. Whether the log lives on.
+    pub(super) fn let_go(&self, writer: MutexGuard<'_, Writer>, done: Result<()>) -> bool {
+        let Err(error) = done else { return true };
+        let cause = Arc::new(error);
+        {
+            let mut pending = self.pending.lock();
+            pending.poison = Some(Error::Poisoned { cause: Arc::clone(&cause) });
+            pending.stopped = true;
+            self.failed.store(true, Ordering::SeqCst);
+            self.progress.notify_all();
+            self.work.notify_one();
+        }
+        drop(writer);
+        self.call_listeners();
+        // Last, since whoever reads it may be slow.
+        tracing::error!(error = %cause, "the log failed and refuses writes from here on");
+        false
     }
 
     fn next_work(&self) -> Work {
@@ -96,19 +129,22 @@ impl Shared {
         }
     }
 
-    /// Syncs what is written while others go on writing behind it.
-    fn sync_aside(&self) -> Result<()> {
+    /// Syncs what is written while others go on writing behind it; whether the log lives on. Only the log's own thread
+    /// syncs: a failed sync is reported once, and another one beside it might seem to have succeeded.
+    fn sync_aside(&self) -> bool {
         let began = Instant::now();
         let (file, upto) = {
             let writer = self.writer.lock();
             (Arc::clone(&writer.active.file), writer.written)
         };
-        file.sync().map_err(|error| Error::io("syncing the log", error))?;
-        let mut writer = self.writer.lock();
-        writer.synced = writer.synced.max(upto);
-        let (written, synced) = (writer.written, writer.synced);
-        self.advance(written, synced, |pending| pending.unsynced_since = (written > synced).then_some(began));
-        Ok(())
+        let done = file.sync().map_err(|error| Error::io("syncing the log", error));
+        self.hold_writer(|writer| {
+            done?;
+            writer.synced = writer.synced.max(upto);
+            let timed_since = (writer.timed > writer.synced).then_some(began);
+            self.advance(writer.written, writer.synced, |pending| pending.unsynced_since = timed_since);
+            Ok(())
+        })
     }
 }
 
@@ -121,6 +157,7 @@ impl Writer {
             run: super::random() as u32,
             written: last,
             synced: last,
+            timed: Lsn(0),
             idle_buffer: Vec::new(),
         }
     }
@@ -131,24 +168,29 @@ impl Writer {
     }
 
     /// Writes what is gathered, if somebody else has not done so meanwhile.
-    pub(super) fn write_gathered(&mut self, shared: &Shared) -> Result<()> {
+    fn write_gathered(&mut self, shared: &Shared) -> Result<()> {
         let (batch, sync) = {
             let mut pending = shared.pending.lock();
-            if pending.gathered.count == 0 || pending.stopped {
+            if pending.gathered.count == 0 {
                 return Ok(());
             }
-            let empty = Gathered::new(mem::take(&mut self.idle_buffer), pending.last.next());
-            let batch = mem::replace(&mut pending.gathered, empty);
-            if pending.waiting > 0 {
-                shared.progress.notify_all();
-            }
+            let batch = self.take_gathered(shared, &mut pending);
             let sync = batch.sync || pending.sync_wanted > pending.synced;
             (batch, sync)
         };
         self.write(shared, batch, sync)
     }
 
-    fn write(&mut self, shared: &Shared, mut batch: Gathered, sync: bool) -> Result<()> {
+    /// Takes what is gathered out from under those who append.
+    pub(super) fn take_gathered(&mut self, shared: &Shared, pending: &mut Pending) -> Gathered {
+        let empty = Gathered::new(mem::take(&mut self.idle_buffer), pending.last.next());
+        if pending.waiting > 0 {
+            shared.progress.notify_all();
+        }
+        mem::replace(&mut pending.gathered, empty)
+    }
+
+    pub(super) fn write(&mut self, shared: &Shared, mut batch: Gathered, sync: bool) -> Result<()> {
         let (last, timed) = (batch.last(), batch.timed);
         self.make_room(shared, &batch)?;
         let checksum = self.seal(&mut batch);
@@ -164,6 +206,9 @@ impl Writer {
         self.offset += batch.bytes.len() as u64;
         self.previous = checksum;
         self.written = last;
+        if timed {
+            self.timed = last;
+        }
         if sync {
             self.synced = last;
         }
@@ -253,19 +298,6 @@ impl Shared {
         if advanced {
             self.call_listeners();
         }
-    }
-
-    pub(super) fn poison(&self, error: Error) {
-        tracing::error!(%error, "the log failed and refuses writes from here on");
-        {
-            let mut pending = self.pending.lock();
-            pending.poison = Some(Error::Poisoned { cause: Arc::new(error) });
-            pending.stopped = true;
-            self.failed.store(true, Ordering::SeqCst);
-            self.progress.notify_all();
-            self.work.notify_one();
-        }
-        self.call_listeners();
     }
 
     fn stopped(&self) {

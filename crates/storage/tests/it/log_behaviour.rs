@@ -126,6 +126,63 @@ fn failed_write_by_an_appending_thread_poisons_the_log() {
     assert!(log.close().is_err());
 }
 
+/// A log line may take long to write: whoever appends while it is written must not write behind the batch that failed.
+#[test]
+fn nobody_writes_between_a_failure_and_its_announcement() {
+    let disk = FaultyDisk::default();
+    let (log, _) = open(&disk, Lsn(0)).unwrap();
+    let written = log.append(Durability::None, b"written").unwrap();
+    log.write_out();
+    disk.fail_at(disk.operations() + 1, Fault::Refused);
+    log.append(Durability::None, b"lost").unwrap();
+    let log = Arc::new(log);
+    let announced = Arc::new(AtomicUsize::new(0));
+    let (theirs, count) = (Arc::clone(&log), Arc::clone(&announced));
+    let reader = SlowReader(Box::new(move || {
+        let other = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let appended = theirs.append(Durability::None, b"behind");
+                theirs.write_out();
+                appended
+            });
+            other.join().unwrap()
+        });
+        assert!(matches!(other, Err(Error::Poisoned { .. })));
+        assert_eq!(theirs.durable(), written);
+        count.fetch_add(1, Ordering::Relaxed);
+    }));
+    tracing::subscriber::with_default(reader, || log.write_out());
+    assert_eq!(announced.load(Ordering::Relaxed), 1);
+    assert_eq!(log.durable(), written);
+    drop(log);
+    assert_eq!(read_all(&disk).unwrap().0, [(Lsn(1), b"written".to_vec())]);
+}
+
+/// Does something else whenever something is logged.
+struct SlowReader(Box<dyn Fn() + Send + Sync>);
+
+impl tracing::Subscriber for SlowReader {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.is_event()
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0();
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
 #[test]
 fn many_appenders_share_writes_and_lose_nothing() {
     let disk = FaultyDisk::default();
