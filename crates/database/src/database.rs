@@ -551,6 +551,12 @@ impl Database {
     fn record(&self, state: &mut State, done: Done, note: Option<Note>, written: &mut VecDeque<Blob>) -> Lsn {
         let after = if done.journal.is_empty() && note.is_none() {
             state.position_of(done.seen, &self.log)
+        } else if done.only_read && self.log.has_failed() {
+            // Memory may go ahead of a log that takes nothing more by what any reader would do to it again.
+            state.seq += 1;
+            let lsn = state.position_of(done.seen, &self.log);
+            state.commits.push_back((state.seq, lsn));
+            lsn
         } else {
             state.seq += 1;
             state.record.clear();
@@ -689,24 +695,31 @@ impl Database {
         if self.log.has_failed() {
             return false;
         }
-        let (cold_due, more) = self.cold_due(state, moment.now_ms());
+        let due = self.cold_due(state, moment.now_ms());
         let mut nobody = Client::default();
         let cold = self.cold(state);
         let mut txn = Txn::begin(state.parts(&cold, &mut nobody, &Patient, moment), false);
+        let reaped_cold = txn.reap_cold(&due.keys);
         let reaped = txn.reap(REAP_KEYS_MAX);
-        if let Err(error) = txn.reap_cold(&cold_due) {
-            tracing::error!(database = self.id.0, %error, "dead parts of a value could not be removed");
-        }
         let done = txn.finish();
-        state.hub.facts.expired += (reaped + cold_due.len()) as u64;
+        state.hub.facts.expired += (reaped_cold.keys + reaped.keys) as u64;
+        let left = due.places.get(reaped_cold.dealt_with);
+        if let Some(next) = left {
+            state.reaped_until.clone_from(next);
+        }
+        if let Some(error) = reaped_cold.failure {
+            tracing::error!(database = self.id.0, %error, "a value with dead parts could not be read");
+        }
+        let more = due.more || left.is_some() || reaped.more;
         self.commit(state, done, None, moment);
-        more || reaped >= REAP_KEYS_MAX
+        more
     }
 
-    /// The next cold keys past their deadlines, or with parts that are, and whether there may be more.
-    fn cold_due(&self, state: &mut State, now_ms: u64) -> (Vec<(u64, Blob, Due)>, bool) {
+    /// The next cold keys past their deadlines, or with parts that are.
+    fn cold_due(&self, state: &mut State, now_ms: u64) -> ColdDue {
+        let mut found = ColdDue::default();
         if state.space.cold() == 0 {
-            return (Vec::new(), false);
+            return found;
         }
         let (start, until) = layout::deadlines_until(self.id, state.space.epoch(), now_ms);
         let from = start.max(std::mem::take(&mut state.reaped_until));
@@ -715,11 +728,16 @@ impl Database {
             Vec::new()
         });
         state.reaped_until = due.last().map_or(from, |last| [last, &[0][..]].concat());
-        let split = |key: &bytes::Bytes| {
-            let (due, hash, key) = layout::split_deadline(key).ok()?;
-            state.space.is_cold(hash, key).then(|| (hash, Blob::from(key), due))
-        };
-        (due.iter().filter_map(split).collect(), due.len() >= REAP_KEYS_MAX)
+        found.more = due.len() >= REAP_KEYS_MAX;
+        for place in due {
+            if let Ok((due, hash, key)) = layout::split_deadline(&place)
+                && state.space.is_cold(hash, key)
+            {
+                found.keys.push((hash, Blob::from(key), due));
+                found.places.push(place.to_vec());
+            }
+        }
+        found
     }
 
     /// Lets clean keys that were not used lately leave memory, until about `bytes` are free. Returns how many were freed.
@@ -752,6 +770,16 @@ impl Database {
     pub fn keys(&self) -> u64 {
         self.hold_patiently().space.len()
     }
+}
+
+/// What [`Database::cold_due`] found.
+#[derive(Default)]
+struct ColdDue {
+    keys: Vec<(u64, Blob, Due)>,
+    /// Where in the store's index each of them stands.
+    places: Vec<Vec<u8>>,
+    /// There may be others behind them.
+    more: bool,
 }
 
 /// Runs a transaction's commands: each has its own reply, and one that fails does not stop the others. An error if the

@@ -433,11 +433,17 @@ impl Command {
                 return Err(CommandError::KeyTooLong { limit: limits.key_bytes_max, actual: key.len() }.into());
             }
         }
-        if !self.may_grow() || self.effect != Effect::Writes {
+        if self.effect != Effect::Writes {
             return Ok(());
         }
-        // No value can pass the limit unless all of them together do, which spares nearly every command the look.
         let more = args.iter().map(|arg| arg.len()).sum::<usize>();
+        if more > limits.record_bytes_max {
+            return Err(CommandError::RecordTooLarge.into());
+        }
+        // No value can pass the limit unless all of them together do, which spares nearly every command the look.
+        if !self.may_grow() {
+            return Ok(());
+        }
         if txn.space().memory_bytes() + more <= limits.record_bytes_max && txn.space().cold() == 0 {
             return Ok(());
         }

@@ -136,9 +136,7 @@ pub struct Hub {
     watched: HashMap<Blob, BTreeMap<ClientId, bool>>,
     broken: HashSet<ClientId>,
     waiting: HashMap<Blob, BTreeSet<Ticket>>,
-    scripts: HashMap<String, Arc<[u8]>>,
-    scripts_order: VecDeque<String>,
-    scripts_bytes: usize,
+    scripts: Scripts,
     /// One line for each connected client, refreshed as it works.
     pub clients: BTreeMap<ClientId, crate::client::Client>,
     /// The setting `notify-keyspace-events`.
@@ -147,6 +145,16 @@ pub struct Hub {
     pub limits: Limits,
     /// What `INFO` and `CONFIG GET` say of the server.
     pub facts: Facts,
+}
+
+/// Scripts kept for `EVALSHA`.
+#[derive(Debug, Default)]
+pub(crate) struct Scripts {
+    by_name: HashMap<String, Arc<[u8]>>,
+    /// Their names, the oldest first.
+    order: VecDeque<String>,
+    /// The length of their texts together.
+    bytes: usize,
 }
 
 /// What the server says of itself; the engine only prints it.
@@ -334,34 +342,33 @@ impl Hub {
 
     /// Keeps a script for `EVALSHA`.
     pub fn keep_script(&mut self, sha: &str, source: &[u8]) {
-        if self.scripts.contains_key(sha) {
+        let (limits, kept) = (self.limits, &mut self.scripts);
+        if kept.by_name.contains_key(sha) {
             return;
         }
-        self.scripts.insert(sha.to_owned(), Arc::from(source));
-        self.scripts_order.push_back(sha.to_owned());
-        self.scripts_bytes += source.len();
-        while (self.scripts.len() > self.limits.scripts_max || self.scripts_bytes > self.limits.scripts_bytes_max)
-            && let Some(oldest) = self.scripts_order.pop_front()
+        kept.by_name.insert(sha.to_owned(), Arc::from(source));
+        kept.order.push_back(sha.to_owned());
+        kept.bytes += source.len();
+        while (kept.by_name.len() > limits.scripts_max || kept.bytes > limits.scripts_bytes_max)
+            && let Some(oldest) = kept.order.pop_front()
         {
-            self.scripts_bytes -= self.scripts.remove(&oldest).map_or(0, |source| source.len());
+            kept.bytes -= kept.by_name.remove(&oldest).map_or(0, |source| source.len());
         }
     }
 
     /// A kept script.
     pub fn script(&self, sha: &str) -> Option<Arc<[u8]>> {
-        self.scripts.get(sha).cloned()
+        self.scripts.by_name.get(sha).cloned()
     }
 
-    /// Forgets every script.
-    pub fn forget_scripts(&mut self) {
-        self.scripts.clear();
-        self.scripts_order.clear();
-        self.scripts_bytes = 0;
+    /// Keeps these scripts instead of those there were, and returns those.
+    pub(crate) fn replace_scripts(&mut self, scripts: Scripts) -> Scripts {
+        std::mem::replace(&mut self.scripts, scripts)
     }
 
     /// How many scripts are kept.
     pub fn scripts(&self) -> usize {
-        self.scripts.len()
+        self.scripts.by_name.len()
     }
 
     /// A client is gone: everything it held is free again.
@@ -393,9 +400,9 @@ mod tests {
         hub.keep_script("e", &[b' '; 75]);
         assert_eq!(kept(&hub), [false, false, false, true, true]);
         hub.keep_script("e", &[b' '; 75]);
-        assert_eq!(hub.scripts_bytes, 95, "it is there already");
-        hub.forget_scripts();
-        assert_eq!((hub.scripts(), hub.scripts_bytes), (0, 0));
+        assert_eq!(hub.scripts.bytes, 95, "it is there already");
+        hub.replace_scripts(Scripts::default());
+        assert_eq!((hub.scripts(), hub.scripts.bytes), (0, 0));
     }
 
     #[test]

@@ -35,7 +35,9 @@ pub use keyspace::{Due, Entry, Keyspace, Nothing, Record, Source, SourceError, S
 pub use moment::{Moment, Random};
 pub use scan_map::{Cursor, hash, set_hash_seed};
 pub use table::{Found, all, find};
-pub use txn::{Block, Done, Outcome, Parts, Patient, ReplayError, Stop, Touched, Txn, Watchdog, replay};
+pub use txn::{
+    Block, Done, Outcome, Parts, Patient, Reaped, ReapedCold, ReplayError, Stop, Touched, Txn, Watchdog, replay,
+};
 pub use value::{Type, Value};
 
 /// The Redis release whose behaviour is followed, as clients ask for it.

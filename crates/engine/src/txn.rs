@@ -11,11 +11,11 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 use crate::client::Client;
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
 use crate::command::{Command, Effect};
-use crate::hub::{Event, Hub};
+use crate::hub::{Event, Hub, Notifications, Scripts};
 use crate::keyspace::{Due, Keyspace, Loan, Source, SourceError};
 use crate::moment::{Moment, Random};
 use crate::scan_map::{Cursor, hash};
-use crate::types::hash::Hash;
+use crate::types::hash::{Change, Hash};
 use crate::value::{AnyChange, Kind, Type, Value};
 
 /// Effects, as the journal writes them. Each follows the key it is about, which is written once for a run of effects.
@@ -35,6 +35,11 @@ mod op {
     /// Every key is gone.
     pub(super) const FLUSH: u8 = 7;
 }
+
+/// Parts of values that [`Txn::reap`] removes at most: whoever comes next waits so long.
+const REAPED_PARTS_MAX: usize = 1_000;
+/// Once so much was brought into memory, [`Txn::reap_cold`] leaves the rest for later.
+const LOADED_BYTES_MAX: usize = 4 << 20;
 
 /// Room made for the effects of a key before they are known, so that the usual ones find it.
 const JOURNAL_ROOM: usize = 128;
@@ -134,6 +139,7 @@ pub struct Parts<'a> {
 }
 
 /// The work of one command, transaction or script; see the module's text.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the command at work")]
 pub struct Txn<'a> {
     space: &'a mut Keyspace,
     source: &'a dyn Source,
@@ -149,6 +155,8 @@ pub struct Txn<'a> {
     publications: Vec<(Blob, Blob)>,
     /// Whether the command at work only reads.
     reading: bool,
+    /// See [`Done::only_read`].
+    only_read: bool,
     /// Whether a command may wait: not inside MULTI or a script.
     pub(crate) may_block: bool,
     /// Whether the command at work has waited for its keys.
@@ -162,12 +170,34 @@ pub struct Txn<'a> {
 pub struct Done {
     /// The effects, for the log; empty if nothing changed.
     pub journal: Vec<u8>,
+    /// No command that may write was run: the effects are what reading leaves behind, dead fields removed for example.
+    pub only_read: bool,
     /// The newest sequence number among the keys it read or wrote: its reply waits until that is on disk.
     pub seen: u64,
     /// Keys it changed, if anyone watches or waits for keys.
     pub touched: Vec<Touched>,
     /// Messages to deliver, in order: channel and payload.
     pub publications: Vec<(Blob, Blob)>,
+}
+
+/// What [`Txn::reap`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// How many keys have gone.
+    pub keys: usize,
+    /// There may be more to do.
+    pub more: bool,
+}
+
+/// What [`Txn::reap_cold`] did.
+#[derive(Debug, Default)]
+pub struct ReapedCold {
+    /// How many keys have gone.
+    pub keys: usize,
+    /// How many of those it was given were dealt with: not all if there was much to load.
+    pub dealt_with: usize,
+    /// Why one of them could not be read: it is found again after the next checkpoint, and the others need not wait for that.
+    pub failure: Option<SourceError>,
 }
 
 /// A key that changed.
@@ -192,6 +222,8 @@ enum Undo {
     Change { hash: u64, key: Blob, change: AnyChange },
     Rename { from: Blob, to: Blob },
     Flush(Box<Keyspace>),
+    Scripts(Scripts),
+    Events(Notifications),
 }
 
 impl Journal {
@@ -250,6 +282,7 @@ impl<'a> Txn<'a> {
             touched,
             publications: Vec::new(),
             reading: false,
+            only_read: true,
             may_block: true,
             resumed: false,
             script: None,
@@ -259,15 +292,17 @@ impl<'a> Txn<'a> {
     /// Ends work that stands.
     pub fn finish(self) -> Done {
         Done {
-            seen: if self.journal.bytes.is_empty() { self.seen } else { self.seq },
+            seen: self.seen,
             journal: self.journal.bytes,
+            only_read: self.only_read,
             touched: self.touched.unwrap_or_default(),
             publications: self.publications,
         }
     }
 
-    /// Takes everything back, as if it had never begun, but for one thing: keys it touched keep its sequence number, so
-    /// that number must not be given to another transaction.
+    /// Takes back what it did to keys, scripts and settings. Keys it touched keep its sequence number, so that number must
+    /// not be given to another transaction. What stays is a script it added to those kept for `EVALSHA`, what it set of its
+    /// own connection (name, subscriptions), and what the server counts: none of it changes what a second run does.
     ///
     /// # Panics
     /// If the work was not begun as undoable, which is a bug of the caller.
@@ -296,6 +331,8 @@ impl<'a> Txn<'a> {
                     self.space.replace(hash(&from), &from, value, expires_at, self.seq);
                 }
                 Undo::Flush(old) => *self.space = *old,
+                Undo::Scripts(old) => drop(self.hub.replace_scripts(old)),
+                Undo::Events(old) => self.hub.events = old,
             }
         }
     }
@@ -307,6 +344,7 @@ impl<'a> Txn<'a> {
             return Err(CommandError::RecordTooLarge.into());
         }
         self.reading = command.effect == Effect::Reads;
+        self.only_read &= command.effect != Effect::Writes;
         let reply = (command.handler())(self, args)?;
         let limit = self.hub.limits.reply_bytes_max;
         if command.effect == Effect::Reads && reply.bytes() > limit {
@@ -384,37 +422,32 @@ impl<'a> Txn<'a> {
     fn load(&mut self, hash: u64, key: &[u8]) -> Result<(), SourceError> {
         self.space.load(hash, key, self.source)?;
         if self.space.has_parts_due(self.now_ms()) {
-            self.purge(hash, key);
+            self.purge(hash, key, usize::MAX);
         }
         Ok(())
     }
 
-    /// Removes the fields of a hash that are past their deadlines; whether there were any.
-    fn purge(&mut self, hash: u64, key: &[u8]) -> bool {
+    /// Removes up to `most` fields of a hash that are past their deadlines; how many there were.
+    fn purge(&mut self, hash: u64, key: &[u8], most: usize) -> usize {
         let now_ms = self.now_ms();
-        let value = self.space.find(hash, key).and_then(|entry| entry.alive_at(now_ms));
+        let Some(entry) = self.space.find(hash, key) else { return 0 };
+        let (seq, value) = (entry.seq, entry.alive_at(now_ms));
         let Some(Value::Hash(fields)) = value.filter(|value| value.next_due().is_some_and(|at| at <= now_ms)) else {
-            return false;
+            return 0;
         };
-        let changes = fields.burials(now_ms);
-        let emptied = match changes {
-            None => {
-                self.remove(hash, key);
-                true
-            }
-            Some(changes) => {
-                let mut edit = self.open::<Hash>(hash, key, false);
-                for change in changes {
-                    edit.apply(change);
-                }
-                false
-            }
-        };
+        let (due, emptied) = (fields.due(now_ms, most), fields.due(now_ms, most) == fields.len());
+        self.seen = self.seen.max(if seq == self.seq { 0 } else { seq });
+        if emptied {
+            self.remove(hash, key);
+        } else {
+            let mut edit = self.open::<Hash>(hash, key, false);
+            edit.apply(Change::Bury { until: now_ms, count: due as u64 });
+        }
         self.notify(Event::Hash, "hexpired", key);
         if emptied {
             self.notify(Event::Generic, "del", key);
         }
-        true
+        due
     }
 
     /// Loads a key if it is cold, and remembers that the reply depends on it. After this, [`Self::peek`] can see it.
@@ -422,7 +455,8 @@ impl<'a> Txn<'a> {
         let hash = hash(key);
         self.load(hash, key)?;
         if let Some(entry) = self.space.find_hot(hash, key) {
-            self.seen = self.seen.max(entry.seq);
+            // Its own number says nothing of what it found.
+            self.seen = self.seen.max(if entry.seq == self.seq { 0 } else { entry.seq });
         }
         Ok(())
     }
@@ -706,45 +740,69 @@ impl<'a> Txn<'a> {
         self.journal.undo(|| Undo::Flush(Box::new(old)));
     }
 
-    /// Removes keys whose deadline has passed, and parts of values, of at most `count` keys; of how many it was.
-    pub fn reap(&mut self, count: usize) -> usize {
-        let due = self.space.due(self.now_ms(), count);
-        let mut reaped = 0;
-        for hash in due {
+    /// Forgets every script kept for `EVALSHA`.
+    pub fn forget_scripts(&mut self) {
+        let old = self.hub.replace_scripts(Scripts::default());
+        self.journal.undo(|| Undo::Scripts(old));
+    }
+
+    /// Changes what is announced of keys.
+    pub fn set_events(&mut self, events: Notifications) {
+        let old = std::mem::replace(&mut self.hub.events, events);
+        self.journal.undo(|| Undo::Events(old));
+    }
+
+    /// Removes keys whose deadline has passed, and then parts of values, of at most `count` keys in memory and few enough
+    /// parts to be done soon.
+    pub fn reap(&mut self, count: usize) -> Reaped {
+        let mut reaped = Reaped::default();
+        for hash in self.space.due(self.now_ms(), count) {
             for key in self.space.with_hash(hash) {
                 let now_ms = self.now_ms();
                 let entry = self.space.find(hash, &key);
                 if entry.is_some_and(|entry| entry.value.is_some() && entry.alive_at(now_ms).is_none()) {
                     self.bury(hash, &key);
-                    reaped += 1;
+                    reaped.keys += 1;
                 }
             }
         }
-        for hash in self.space.parts_due(self.now_ms(), count.saturating_sub(reaped)) {
+        let mut parts = 0;
+        for hash in self.space.parts_due(self.now_ms(), count.saturating_sub(reaped.keys)) {
             for key in self.space.with_hash(hash) {
-                reaped += usize::from(self.purge(hash, &key));
+                parts += self.purge(hash, &key, REAPED_PARTS_MAX - parts);
+            }
+            if parts == REAPED_PARTS_MAX {
+                break;
             }
         }
+        reaped.more = reaped.keys >= count || self.space.has_parts_due(self.now_ms());
         reaped
     }
 
-    /// Removes cold keys that the store's index says are past their deadlines, without loading them, and dead parts of cold
-    /// values.
-    pub fn reap_cold(&mut self, keys: &[(u64, Blob, Due)]) -> Result<(), SourceError> {
+    /// Removes cold keys that the store's index says are past their deadlines, without loading them, and brings those of
+    /// which only parts are into memory, where [`Self::reap`] finds them.
+    pub fn reap_cold(&mut self, keys: &[(u64, Blob, Due)]) -> ReapedCold {
+        let mut reaped = ReapedCold::default();
+        let enough = self.space.memory_bytes() + LOADED_BYTES_MAX;
         for (hash, key, due) in keys {
+            if self.space.memory_bytes() > enough {
+                break;
+            }
+            reaped.dealt_with += 1;
             if !self.space.is_cold(*hash, key) {
                 continue;
             }
             if due.part {
-                self.load(*hash, key)?;
+                reaped.failure = self.space.load(*hash, key, self.source).err().or(reaped.failure);
                 continue;
             }
             self.journal.delete(key);
             self.space.bury_cold(*hash, key, due.at, self.seq);
             self.buried(key);
             self.notify(Event::Expired, "expired", key);
+            reaped.keys += 1;
         }
-        Ok(())
+        reaped
     }
 
     // --- telling others ------------------------------------------------------------------------------------------

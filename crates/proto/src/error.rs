@@ -110,7 +110,7 @@ pub enum CommandError {
     #[error("ERR max request size exceeded by the replies before this command. Limit: {0} bytes. It was not run.")]
     PipelineTooLarge(usize),
     /// A transaction whose replies together pass the limit, in bytes.
-    #[error("ERR max request size exceeded by the replies of the transaction. Limit: {0} bytes. Nothing was changed.")]
+    #[error("ERR max request size exceeded by the replies of the transaction. Limit: {0} bytes. No key was changed.")]
     TransactionTooLarge(usize),
     /// A value that would grow past the limit.
     #[error("ERR max single record size exceeded")]

@@ -333,6 +333,30 @@ fn a_checkpoint_with_nothing_to_do_does_nothing() {
     assert_eq!(bed.service().log().tail_bytes(), 0);
 }
 
+/// Values of which parts die are loaded and cleaned a few at a time, and each field that dies costs its share only.
+#[test]
+fn large_cold_hashes_lose_their_dead_fields_bit_by_bit() {
+    let mut bed = Bed::new();
+    let padding = "x".repeat(1_000);
+    for key in 0..6 {
+        let fields: Vec<String> = (0..2_500).map(|n| format!("{n}{padding}")).collect();
+        bed.run(&format!("HSET h{key} lasting v {} v", fields.join(" v ")));
+        bed.run(&format!("HPEXPIREAT h{key} 1800000000000 FIELDS 2500 {}", fields.join(" ")));
+    }
+    bed.chill();
+    let until_dead = 1_800_000_000_000 - bed.moment().now_ms();
+    bed.pass_ms(until_dead);
+    let rounds = bed.reap();
+    assert!(rounds >= 6 * 2_500 / 1_000, "{rounds}");
+    let database = bed.talk().session.account().unwrap().database.clone();
+    assert!(database.memory_bytes() < 10_000, "they were cleaned without being asked for");
+    for key in 0..6 {
+        assert_eq!(bed.run(&format!("HLEN h{key}")), Reply::Integer(1));
+    }
+    bed.crash();
+    assert_eq!(bed.run("HGETALL h5"), Reply::Map(vec![(Reply::bulk("lasting"), Reply::bulk("v"))]));
+}
+
 /// A client that asks all the while sees the database with some of its keys gone, not only with all or none. On a busy machine
 /// it may sleep through all of it, so it gets several chances; were the keys to leave in one go, it would miss each.
 #[test]

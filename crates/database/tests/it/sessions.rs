@@ -41,6 +41,36 @@ fn a_watched_key_may_leave_memory_and_may_not_die() {
     assert_eq!(watcher.run(&bed, "EXEC"), Reply::NullArray, "its death is one");
 }
 
+/// The effects of one command, after those of a transaction that may still write, fit the log's largest record.
+#[test]
+fn what_limits_allow_the_log_takes() {
+    let limits = dormouse_engine::Limits::default();
+    // A value is written once at most, and an argument twice.
+    let largest = limits.journal_bytes_max + 2 * limits.record_bytes_max;
+    assert!(largest + (1 << 20) < dormouse_storage::LogOptions::default().record_bytes_max);
+}
+
+#[test]
+fn a_transaction_that_is_taken_back_leaves_scripts_and_settings() {
+    let mut bed = Bed::new();
+    let mut talk = bed.talk();
+    let database = talk.session.account().unwrap().database.clone();
+    database.configure(|hub| hub.limits.replies_bytes_max = 1_000);
+    bed.run(&format!("SET big {}", "x".repeat(2_000)));
+    let Reply::Bulk(sha) = bed.run_args(&[b"SCRIPT", b"LOAD", b"return 1"]) else { panic!() };
+    let sha = String::from_utf8(sha.to_vec()).unwrap();
+    talk.run(&bed, "MULTI");
+    for command in ["SCRIPT FLUSH", "CONFIG SET notify-keyspace-events KEA", "SET zz 1", "GET big", "PING"] {
+        assert_eq!(talk.run(&bed, command), Reply::status("QUEUED"));
+    }
+    let error = error(&talk.run(&bed, "EXEC"));
+    assert!(error.ends_with("No key was changed."), "{error}");
+    assert_eq!(bed.run(&format!("EVALSHA {sha} 0")), Reply::Integer(1));
+    let silent = Reply::Map(vec![(Reply::bulk("notify-keyspace-events"), Reply::bulk(""))]);
+    assert_eq!(bed.run("CONFIG GET notify-keyspace-events"), silent);
+    assert_eq!(bed.run("EXISTS zz"), Reply::Integer(0));
+}
+
 #[test]
 fn burying_what_was_dead_already_is_no_change() {
     let mut bed = Bed::new();

@@ -103,7 +103,7 @@ fn flush(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         [mode] if is(mode, "SYNC") || is(mode, "ASYNC") => {}
         _ => return Err(CommandError::text("ERR SCRIPT FLUSH only support SYNC|ASYNC option").into()),
     }
-    txn.hub().forget_scripts();
+    txn.forget_scripts();
     Ok(Reply::OK)
 }
 

@@ -438,7 +438,7 @@ fn config_set(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         events = Some(parsed.ok_or_else(|| failed("Invalid event class character. Use 'Ag$lshzxeKEtmdn'."))?);
     }
     if let Some(events) = events {
-        txn.hub().events = events;
+        txn.set_events(events);
     }
     Ok(Reply::OK)
 }

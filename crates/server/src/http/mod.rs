@@ -405,7 +405,7 @@ mod tests {
         let server = small_replies();
         let body = r#"[["SET","other","v"],["GET","k"],["GET","k"],["GET","k"],["APPEND","k","x"],["PING"]]"#;
         let error =
-            "ERR max request size exceeded by the replies of the transaction. Limit: 10000 bytes. Nothing was changed.";
+            "ERR max request size exceeded by the replies of the transaction. Limit: 10000 bytes. No key was changed.";
         assert_eq!(server.http().post("/multi-exec", body, "}"), format!(r#"{{"error":"{error}"}}"#));
         assert_eq!(server.http().post("/", r#"["EXISTS","other"]"#, "}"), r#"{"result":0}"#);
         let body = r#"[["STRLEN","k"],["GET","k"],["GET","k"],["GET","k"]]"#;

@@ -49,7 +49,7 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Appends block while this much waits to be written. 16 MiB.
     pub pending_bytes_max: usize,
-    /// The largest record. 1 GiB.
+    /// The largest record. 2 GiB.
     pub record_bytes_max: usize,
     /// How soon a [`Durability::EverySec`] record is on disk. One second.
     pub sync_interval: Duration,
@@ -64,7 +64,7 @@ impl Default for LogOptions {
         Self {
             segment_bytes: 8 << 20,
             pending_bytes_max: 16 << 20,
-            record_bytes_max: 1 << 30,
+            record_bytes_max: BATCH_BYTES_MAX,
             sync_interval: writer::SYNC_INTERVAL,
             spare_segments_max: 4,
             disk: Arc::new(RealDisk),

@@ -25,10 +25,21 @@ pub enum Change {
         /// Milliseconds since the Unix epoch.
         at: u64,
     },
+    /// Of the fields that die at or before a moment, the first to die are removed: however many, the effect is small.
+    Bury {
+        /// Milliseconds since the Unix epoch.
+        until: u64,
+        /// At most so many.
+        count: u64,
+    },
+    /// Several changes in order: what takes a burial back.
+    All(Vec<Self>),
 }
 
 /// The tags below it are those of a collection's changes.
 const TAG_DEADLINE: u8 = 3;
+const TAG_BURY: u8 = 4;
+const TAG_ALL: u8 = 5;
 
 impl Change {
     /// Sets the value of a field.
@@ -41,11 +52,6 @@ impl Change {
         Self::Fields(collection::Change::Remove { name })
     }
 
-    /// Removes a field that has a deadline.
-    pub(super) fn bury(field: Blob) -> [Self; 2] {
-        [Self::Deadline { field: field.clone(), at: 0 }, Self::remove(field)]
-    }
-
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Fields(change) => change.write(out),
@@ -54,15 +60,41 @@ impl Change {
                 put_bytes(out, field);
                 put_int(out, *at);
             }
+            Self::Bury { until, count } => {
+                out.push(TAG_BURY);
+                put_int(out, *until);
+                put_int(out, *count);
+            }
+            Self::All(changes) => {
+                out.push(TAG_ALL);
+                put_int(out, changes.len() as u64);
+                for change in changes {
+                    change.write(out);
+                }
+            }
         }
     }
 
     pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        if input.peek() != Some(TAG_DEADLINE) {
-            return collection::Change::read(input).map(Self::Fields);
+        if input.peek() != Some(TAG_ALL) {
+            return Self::read_one(input);
         }
         input.byte()?;
-        Ok(Self::Deadline { field: input.blob()?, at: input.int()? })
+        (0..input.count()?).map(|_| Self::read_one(input)).collect::<Result<_, _>>().map(Self::All)
+    }
+
+    fn read_one(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        match input.peek() {
+            Some(TAG_DEADLINE) => {
+                input.byte()?;
+                Ok(Self::Deadline { field: input.blob()?, at: input.int()? })
+            }
+            Some(TAG_BURY) => {
+                input.byte()?;
+                Ok(Self::Bury { until: input.int()?, count: input.int()? })
+            }
+            _ => collection::Change::read(input).map(Self::Fields),
+        }
     }
 }
 
@@ -104,9 +136,14 @@ impl Deadlines {
         self.order.first().map(|&(at, _)| at)
     }
 
-    /// The fields that are dead at `now_ms`.
-    pub(super) fn due(&self, now_ms: u64) -> Vec<Blob> {
-        self.order.iter().take_while(|(at, _)| *at <= now_ms).map(|(_, field)| field.clone()).collect()
+    /// How many fields are dead at `now_ms`, counted up to `most`.
+    pub(super) fn due(&self, now_ms: u64, most: usize) -> usize {
+        self.order.iter().take(most).take_while(|(at, _)| *at <= now_ms).count()
+    }
+
+    /// The field that dies first, if it does so at or before `until`.
+    pub(super) fn next(&self, until: u64) -> Option<Blob> {
+        self.order.first().filter(|(at, _)| *at <= until).map(|(_, field)| field.clone())
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -333,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn burying_many_fields_is_a_small_effect() {
+        let mut bench = Bench::new();
+        let names: Vec<String> = (0..1_000).map(|n| format!("{n}{}", "x".repeat(500))).collect();
+        bench.run(&format!("HSET h lasting v {} v", names.join(" v ")));
+        bench.run(&format!("HPEXPIRE h 100 FIELDS 1000 {}", names.join(" ")));
+        bench.pass_ms(100);
+        assert_eq!(bench.run("HGETALL h"), Reply::Map(vec![(Reply::bulk("lasting"), Reply::bulk("v"))]));
+        assert!((1..50).contains(&bench.journal_bytes), "{}", bench.journal_bytes);
+    }
+
+    #[test]
     fn deadlines_follow_the_value_or_go() {
         let mut bench = Bench::new();
         bench.run("HSET h a 1 b 1 c 1 d 1 e x");

@@ -96,10 +96,9 @@ impl Hash {
         self.fields.iter()
     }
 
-    /// What removes the fields that are dead at `now_ms`; nothing if that is all of them.
-    pub fn burials(&self, now_ms: u64) -> Option<Vec<Change>> {
-        let due = self.deadlines.as_ref().map(|deadlines| deadlines.due(now_ms)).unwrap_or_default();
-        (due.len() < self.len()).then(|| due.into_iter().flat_map(Change::bury).collect())
+    /// How many fields are dead at `now_ms`, counted up to `most`.
+    pub fn due(&self, now_ms: u64, most: usize) -> usize {
+        self.deadlines.as_ref().map_or(0, |deadlines| deadlines.due(now_ms, most))
     }
 
     /// The encoding as `OBJECT ENCODING` names it.
@@ -130,6 +129,22 @@ impl Kind for Hash {
                     self.deadlines = None;
                 }
                 Change::Deadline { field, at: old }
+            }
+            Change::Bury { until, count } => {
+                let mut inverse = Vec::new();
+                for _ in 0..count {
+                    let next = self.deadlines.as_ref().and_then(|deadlines| deadlines.next(until));
+                    let Some(field) = next else { break };
+                    inverse.push(self.apply(Change::Deadline { field: field.clone(), at: 0 }));
+                    inverse.push(self.apply(Change::remove(field)));
+                }
+                inverse.reverse();
+                Change::All(inverse)
+            }
+            Change::All(changes) => {
+                let mut inverse: Vec<Change> = changes.into_iter().map(|change| self.apply(change)).collect();
+                inverse.reverse();
+                Change::All(inverse)
             }
         }
     }

@@ -201,6 +201,7 @@ impl Claims<'_> {
 /// `key group consumer min-idle id … [IDLE ms] [TIME ms] [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID id]`
 pub(super) fn xclaim(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let (key, name, now_ms) = (args[1], args[2], txn.now_ms());
+    super::check_name(txn, args[3])?;
     group_of(txn, key, name)?;
     let idle_ms = min_idle(args[4], "ERR Invalid min-idle-time argument for XCLAIM")?;
     // Ids go on up to the first word that is none.
@@ -243,6 +244,7 @@ pub(super) fn xclaim(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 /// `key group consumer min-idle start [COUNT count] [JUSTID]`
 pub(super) fn xautoclaim(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let (key, name, now_ms) = (args[1], args[2], txn.now_ms());
+    super::check_name(txn, args[3])?;
     let idle_ms = min_idle(args[4], "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = Id::parse_start(args[5])?;
     let (mut count, mut just_ids) = (CLAIMS, false);

@@ -64,6 +64,7 @@ fn group_of<'t>(txn: &'t mut Txn<'_>, args: Args<'_>) -> Result<(&'t Stream, &'t
 pub(super) fn create(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let (key, name) = (args[2], args[3]);
     let options = GroupOptions::parse(args, true)?;
+    super::check_name(txn, name)?;
     let stream = txn.get::<Stream>(key)?;
     if stream.is_none() && !options.make_stream {
         return Err(NO_STREAM.into());
@@ -98,6 +99,7 @@ pub(super) fn destroy(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn create_consumer(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    super::check_name(txn, args[4])?;
     let seen_ms = txn.now_ms();
     if group_of(txn, args)?.1.consumer(args[4]).is_some() {
         return Ok(Reply::Integer(0));

@@ -177,6 +177,18 @@ fn group_of<'t>(txn: &'t mut Txn<'_>, key: &[u8], group: &[u8]) -> Result<(&'t S
     found.ok_or_else(|| no_group(key, group).into())
 }
 
+/// Names of groups and consumers are as long as keys may be: each delivery repeats the one or the other.
+fn check_name(txn: &mut Txn<'_>, name: &[u8]) -> Result<(), CommandError> {
+    let most = txn.hub().limits.key_bytes_max;
+    if name.len() > most {
+        let actual = name.len();
+        let text =
+            format!("ERR max name size of groups and consumers exceeded. Limit: {most} bytes, Actual: {actual} bytes");
+        return Err(CommandError::from(text));
+    }
+    Ok(())
+}
+
 /// Applies changes to a stream that is there.
 fn apply(txn: &mut Txn<'_>, key: &[u8], changes: impl IntoIterator<Item = Change>) -> Result<(), Stop> {
     let mut changes = changes.into_iter().peekable();

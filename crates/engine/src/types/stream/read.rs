@@ -102,6 +102,9 @@ impl<'a> Request<'a> {
     /// As [`Self::parse`], where the client may ask for it.
     fn of(txn: &mut Txn<'_>, args: Args<'a>, grouped: bool) -> Result<Self, CommandError> {
         let request = Self::parse(args, grouped)?;
+        if let Some((_, consumer)) = request.group {
+            super::check_name(txn, consumer)?;
+        }
         if request.block.is_some() && txn.may_block() && txn.client().waiting == Waiting::Refused {
             let name = if grouped { "xreadgroup" } else { "xread" };
             return Err(CommandError::from(format!("ERR command '{name}' with BLOCK is not supported over REST")));

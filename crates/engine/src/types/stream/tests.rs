@@ -215,3 +215,21 @@ fn random_commands_agree_with_a_model() {
     };
     assert_eq!(bench.run("XPENDING s g - + 10000"), Reply::Array(pending.iter().map(row).collect()));
 }
+
+#[test]
+fn names_of_groups_and_consumers_are_bounded() {
+    let mut bench = bench(&["XADD s 1-1 f v", "XGROUP CREATE s g 0"]);
+    let (fits, long) = ("n".repeat(32 << 10), "n".repeat((32 << 10) + 1));
+    for command in [
+        "XGROUP CREATE s NAME 0",
+        "XGROUP CREATECONSUMER s g NAME",
+        "XREADGROUP GROUP g NAME STREAMS s >",
+        "XCLAIM s g NAME 0 1-1",
+        "XAUTOCLAIM s g NAME 0 0",
+    ] {
+        let error = bench.error(&command.replace("NAME", &long));
+        assert!(error.starts_with("ERR max name size of groups and consumers exceeded"), "{command}: {error}");
+        let reply = bench.run(&command.replace("NAME", &fits));
+        assert!(!matches!(reply, Reply::Error(_)), "{command}");
+    }
+}
