@@ -19,8 +19,8 @@ BINARY = Path(os.environ.get("DORMOUSE_BIN", ROOT / "target/release/dormouse")).
 TOKEN, READ_ONLY_TOKEN = "python-tests-token", "python-tests-read-only-token"
 
 
-def start(data: Path) -> tuple[subprocess.Popen, str]:
-    """Starts the server and answers it with its URL, once it is healthy."""
+def start(data: Path) -> tuple[subprocess.Popen, str, int]:
+    """Starts the server and answers it with its URL and its RESP port, once it is healthy."""
     if not BINARY.exists():
         pytest.exit(f"no server at {BINARY}: build it (cargo build --release -p dormouse) or set DORMOUSE_BIN")
     log = data.parent / "server.log"
@@ -30,9 +30,10 @@ def start(data: Path) -> tuple[subprocess.Popen, str]:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"REST\s+(http://\S+)", log.read_text())
-        if found and healthy(found[1]):
-            return process, found[1]
+        rest = re.search(r"REST\s+(http://\S+)", log.read_text())
+        resp = re.search(r"RESP\s+\S+:(\d+)", log.read_text())
+        if rest and resp and healthy(rest[1]):
+            return process, rest[1], int(resp[1])
         time.sleep(0.01)
     process.kill()
     raise RuntimeError(f"the server did not start:\n{log.read_text()}")
@@ -47,7 +48,8 @@ def healthy(url: str) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def server(tmp_path_factory):
-    process, url = start(tmp_path_factory.mktemp("dormouse") / "data")
+    process, url, port = start(tmp_path_factory.mktemp("dormouse") / "data")
+    os.environ["RESP_URL"] = f"redis://:{TOKEN}@127.0.0.1:{port}"
     os.environ["UPSTASH_REDIS_REST_URL"] = url
     os.environ["UPSTASH_REDIS_REST_TOKEN"] = TOKEN
     yield url

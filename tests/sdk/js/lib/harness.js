@@ -25,9 +25,10 @@ export class Dormouse {
   #child;
   #log = "";
 
-  constructor(data, port) {
+  constructor(data, port, respPort) {
     this.data = data;
     this.port = port;
+    this.respPort = respPort;
     this.url = `http://127.0.0.1:${port}`;
     this.token = `token-${randomBytes(12).toString("hex")}`;
     this.readOnlyToken = `read-only-${randomBytes(12).toString("hex")}`;
@@ -37,14 +38,15 @@ export class Dormouse {
     if (!existsSync(BIN)) {
       throw new Error(`no server at ${BIN}: build it (cargo build --release -p dormouse) or set DORMOUSE_BIN`);
     }
-    const server = new Dormouse(await mkdtemp(join(tmpdir(), "dormouse-sdk-")), await freePort());
+    const server = new Dormouse(await mkdtemp(join(tmpdir(), "dormouse-sdk-")), await freePort(), await freePort());
     await server.wake();
     return server;
   }
 
   /** Starts the process and waits until it answers `/health`. */
   async wake() {
-    this.#child = spawn(BIN, ["--data", this.data, "--http", `127.0.0.1:${this.port}`, "--resp", "127.0.0.1:0"], {
+    const doors = ["--http", `127.0.0.1:${this.port}`, "--resp", `127.0.0.1:${this.respPort}`];
+    this.#child = spawn(BIN, ["--data", this.data, ...doors], {
       env: { ...process.env, DORMOUSE_TOKEN: this.token, DORMOUSE_READ_ONLY_TOKEN: this.readOnlyToken },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -82,6 +84,11 @@ export class Dormouse {
     await rm(this.data, { recursive: true, force: true });
   }
 
+  /** What clients of RESP connect to. */
+  get respUrl() {
+    return `redis://:${this.token}@127.0.0.1:${this.respPort}`;
+  }
+
   get log() {
     return this.#log;
   }
@@ -95,10 +102,21 @@ async function freePort() {
   return port;
 }
 
+const guests = [];
+
+/** Something that must be closed while its server still runs. */
+export function closing(guest, close = () => guest.close()) {
+  guests.push(close);
+  return guest;
+}
+
 /** Starts a server for this test file; `Redis.fromEnv()` then finds it. */
 export async function serve() {
   const server = await Dormouse.start();
-  after(() => server.dispose());
+  after(async () => {
+    await Promise.allSettled(guests.map((close) => close()));
+    await server.dispose();
+  });
   process.env.UPSTASH_REDIS_REST_URL = server.url;
   process.env.UPSTASH_REDIS_REST_TOKEN = server.token;
   return server;
