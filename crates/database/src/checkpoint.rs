@@ -184,8 +184,9 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::database::{DatabaseId, Ran, Work};
+    use crate::database::DatabaseId;
     use crate::recovery;
+    use crate::work::{Ran, Work};
 
     type Interruption = Box<dyn FnMut() + Send>;
 

@@ -18,13 +18,15 @@ use dormouse_engine::{
     Block, Client, ClientId, Command, Done, Due, Hub, Keyspace, Moment, Outcome, Parts, Patient, Queued, Record,
     Source, SourceError, Stop, Ticket, Txn, Waiting, Watchdog, hash,
 };
-use dormouse_proto::{Args, Blob, CommandError, Reply};
+use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::layout;
 use crate::once::{Note, Notes, Once, Repeat};
+use crate::record::write_record;
 use crate::recovery::Found;
+use crate::work::{LongJob, Ran, Unparked, Work};
 
 /// Keys removed in one go because their deadlines have passed.
 const REAP_KEYS_MAX: usize = 128;
@@ -44,6 +46,9 @@ pub struct DatabaseId(pub u32);
 pub trait Outbox: Send + Sync {
     /// Takes a reply. Must not block: the database is held meanwhile.
     fn deliver(&self, delivery: Delivery);
+
+    /// Ends the client's connection: another has asked for that.
+    fn close(&self) {}
 }
 
 /// A reply nobody is waiting for in a call.
@@ -63,124 +68,6 @@ pub enum Delivery {
         /// What it depends on.
         after: Lsn,
     },
-}
-
-/// What to run.
-#[derive(Clone, Copy, Debug)]
-pub enum Work<'a> {
-    /// One command that has passed every check.
-    One(&'static Command, Args<'a>),
-    /// A transaction. With `watching`, only if none of the client's watched keys has changed.
-    All {
-        /// The commands.
-        queue: &'a [Queued],
-        /// Whether the client's watches count.
-        watching: bool,
-    },
-}
-
-impl Work<'_> {
-    fn has_script(&self) -> bool {
-        match self {
-            Self::One(command, _) => command.is_script(),
-            Self::All { queue, .. } => queue.iter().any(|queued| queued.command.is_script()),
-        }
-    }
-
-    /// Whether it may have to be taken back: a script that takes long, a transaction whose replies take too much room.
-    fn is_undoable(&self) -> bool {
-        matches!(self, Self::All { .. }) || self.has_script()
-    }
-
-    /// Whether it walks over keys it does not name.
-    fn sweeps(&self) -> bool {
-        let sweeps = |command: &Command| command.does_sweep() && command.effect == dormouse_engine::Effect::Reads;
-        match self {
-            Self::One(command, _) => sweeps(command),
-            Self::All { queue, .. } => queue.iter().any(|queued| sweeps(queued.command)),
-        }
-    }
-
-    fn writes(&self) -> bool {
-        let writes = |command: &Command| command.effect == dormouse_engine::Effect::Writes;
-        match self {
-            Self::One(command, _) => writes(command),
-            Self::All { queue, .. } => queue.iter().any(|queued| writes(queued.command)),
-        }
-    }
-
-    /// Whether running it twice may do something else than running it once.
-    fn matters_twice(&self) -> bool {
-        let matters = |command: &Command| command.effect != dormouse_engine::Effect::Reads;
-        match self {
-            Self::One(command, _) => matters(command),
-            Self::All { queue, .. } => queue.iter().any(|queued| matters(queued.command)),
-        }
-    }
-
-    fn to_job(self, client: Client, once: Option<Arc<Once>>) -> LongJob {
-        let copy = |args: Args<'_>| args.iter().map(|arg| Blob::from(*arg)).collect();
-        match self {
-            Self::One(command, args) => {
-                LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client, once }
-            }
-            Self::All { queue, watching } => LongJob { queue: queue.to_vec(), all: Some(watching), client, once },
-        }
-    }
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub enum Ran {
-    /// The reply, to be shown once `after` is durable.
-    Done {
-        /// The reply.
-        reply: Reply,
-        /// What it depends on.
-        after: Lsn,
-    },
-    /// Nothing to pop yet. The answer comes through the client's outbox.
-    Parked {
-        /// Names the parked command.
-        ticket: Ticket,
-        /// When to give up, in milliseconds from now.
-        timeout_ms: Option<u64>,
-    },
-    /// A long script holds the database: try again when it is free.
-    Busy,
-    /// Too long to run here: run it with [`Database::run_long`] on a thread that may block.
-    Long(Box<LongJob>),
-    /// It was sent before, and has not been run again.
-    Repeat(Repeat),
-}
-
-/// What became of a parked command that gave up.
-#[derive(Debug)]
-pub enum Unparked {
-    /// It is forgotten, and this is its reply.
-    Reply(Reply),
-    /// Its answer is on the way.
-    Answered,
-    /// A long script holds the database: ask again soon.
-    Busy,
-}
-
-/// Work that moved to a thread of its own.
-#[derive(Debug)]
-pub struct LongJob {
-    queue: Vec<Queued>,
-    /// `Some` for a transaction: whether the client's watches count.
-    all: Option<bool>,
-    /// The client, to be given back to its session.
-    pub client: Client,
-    once: Option<Arc<Once>>,
-}
-
-impl LongJob {
-    /// Whether it is the queue of an `EXEC`.
-    pub(crate) const fn is_transaction(&self) -> bool {
-        self.all.is_some()
-    }
 }
 
 /// Ends a long script: by an operator's `SCRIPT KILL`, or by its time limit.
@@ -397,6 +284,12 @@ impl Database {
             return Ran::Done { reply: CommandError::LogFailed.into(), after: Lsn(0) };
         }
         let Some(mut state) = self.hold() else { return Ran::Busy };
+        if let Some(pause) = state.hub.pause
+            && pause.until_ms > moment.now_ms()
+            && work.waits_for(pause)
+        {
+            return Ran::Paused;
+        }
         let once = once.filter(|_| work.matters_twice());
         if let Some(ran) = once.and_then(|once| self.repeated(&mut state, once, moment)) {
             return ran;
@@ -497,9 +390,12 @@ impl Database {
             txn.forbid_blocking();
         }
         let outcome = match work {
-            Work::One(command, args) => txn.run(command, args),
+            Work::One(command, args) => txn.run_timed(command, args),
             Work::All { queue, .. } => run_all(&mut txn, queue),
         };
+        if matches!(work, Work::All { watching: true, .. }) {
+            txn.show(&[b"EXEC"]);
+        }
         if outcome == Err(Stop::Aborted) {
             txn.rollback();
             state.skip_seq();
@@ -513,6 +409,9 @@ impl Database {
         let done = txn.finish();
         let note = once.and_then(|once| state.note(once, &outcome, moment));
         let after = self.commit(state, done, note, moment);
+        if !state.hub.killed.is_empty() {
+            state.close_killed();
+        }
         Some(match outcome {
             Ok(reply) => Ran::Done { reply, after },
             Err(Stop::Error(error)) => Ran::Done { reply: error.into(), after },
@@ -580,6 +479,9 @@ impl Database {
         for (channel, message) in done.publications {
             state.publish(&channel, &message, after);
         }
+        if !done.shown.is_empty() {
+            state.show(&done.shown, after);
+        }
         for touched in done.touched {
             state.hub.break_watches(&touched);
             written.push_back(touched.key);
@@ -621,6 +523,30 @@ impl Database {
         }
     }
 
+    /// Ends the wait of a client's command, with an error or as if its time were up. Whether it waited; `None` while a long
+    /// script holds the database.
+    pub fn unblock(&self, client: ClientId, with_error: bool) -> Option<bool> {
+        let mut state = self.hold()?;
+        let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == client;
+        let Some(ticket) = state.parked.iter().find(theirs).map(|(&ticket, _)| ticket) else { return Some(false) };
+        let on_timeout = state.unpark(ticket);
+        let error = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        let reply = if with_error { Some(error.into()) } else { on_timeout };
+        if let Some((outbox, reply)) = state.outboxes.get(&client).zip(reply) {
+            outbox.deliver(Delivery::Unparked { reply, after: Lsn(0) });
+        }
+        Some(true)
+    }
+
+    /// Shows a command that needs no keys to clients that see every one.
+    pub fn show(&self, line: impl FnOnce() -> Blob + Send + 'static) {
+        self.soon(move |state| {
+            if state.hub.is_monitored() {
+                state.show(&[line()], Lsn(0));
+            }
+        });
+    }
+
     /// A parked command's client has gone: it takes nothing with it.
     pub fn abandon(&self, ticket: Ticket) {
         self.soon(move |state| drop(state.unpark(ticket)));
@@ -656,6 +582,9 @@ impl Database {
             }
             for pattern in before.patterns.difference(&now.patterns) {
                 state.hub.unsubscribe_pattern(now.id, pattern);
+            }
+            if !now.monitoring {
+                state.hub.monitors.remove(&now.id);
             }
             if now.watching.is_empty() {
                 state.hub.unwatch(now.id, before.watching.iter().map(|(key, _)| key));
@@ -794,7 +723,7 @@ fn run_all(txn: &mut Txn<'_>, queue: &[Queued]) -> Outcome {
             return Err(CommandError::TransactionTooLarge(limit).into());
         }
         let args: Vec<&[u8]> = queued.args.iter().map(Blob::as_slice).collect();
-        let reply = match txn.run(queued.command, &args) {
+        let reply = match txn.run_timed(queued.command, &args) {
             Ok(reply) => reply,
             Err(Stop::Error(error)) => error.into(),
             Err(stop) => return Err(stop),
@@ -814,6 +743,10 @@ impl Watchdog for Leash<'_> {
     fn expired(&self) -> bool {
         self.control.killed.load(Ordering::Relaxed) || self.limit.expired()
     }
+
+    fn clock_us(&self) -> u64 {
+        self.limit.clock_us()
+    }
 }
 
 /// How work is to be run.
@@ -823,47 +756,6 @@ struct How<'a> {
     undoable: bool,
     /// If it must not run twice.
     once: Option<&'a Arc<Once>>,
-}
-
-/// Marks the id of a record that has a note before its effects. No process has so many databases.
-const HAS_NOTE: u32 = 1 << 31;
-
-/// A record of the log: database, sequence number, the length and bytes of a note if there is one, effects.
-fn write_record(id: DatabaseId, seq: u64, note: Option<&Note>, journal: &[u8], out: &mut Vec<u8>) {
-    let mark = if note.is_some() { HAS_NOTE } else { 0 };
-    out.extend((id.0 | mark).to_be_bytes());
-    out.extend(seq.to_be_bytes());
-    if let Some(note) = note {
-        let at = out.len();
-        out.extend([0; 4]);
-        note.write(out);
-        let length = (out.len() - at - 4) as u32;
-        out[at..at + 4].copy_from_slice(&length.to_be_bytes());
-    }
-    out.extend(journal);
-}
-
-/// A record of the log.
-pub(crate) struct LogRecord<'a> {
-    pub(crate) id: DatabaseId,
-    pub(crate) seq: u64,
-    pub(crate) note: Option<&'a [u8]>,
-    pub(crate) journal: &'a [u8],
-}
-
-/// Reads what `write_record` wrote.
-pub(crate) fn read_record(record: &[u8]) -> Option<LogRecord<'_>> {
-    let (id, rest) = record.split_first_chunk::<4>()?;
-    let (seq, rest) = rest.split_first_chunk::<8>()?;
-    let (id, seq) = (u32::from_be_bytes(*id), u64::from_be_bytes(*seq));
-    let (note, journal) = if id & HAS_NOTE == 0 {
-        (None, rest)
-    } else {
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let (note, journal) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        (Some(note), journal)
-    };
-    Some(LogRecord { id: DatabaseId(id & !HAS_NOTE), seq, note, journal })
 }
 
 impl State {
@@ -968,6 +860,22 @@ impl State {
         };
         self.parked.insert(ticket, parked);
         Ran::Parked { ticket, timeout_ms: block.timeout_ms }
+    }
+
+    /// Sends lines to clients that see every command.
+    fn show(&self, lines: &[Blob], after: Lsn) {
+        for outbox in self.hub.monitors.iter().filter_map(|id| self.outboxes.get(id)) {
+            for line in lines {
+                outbox.deliver(Delivery::Push { reply: Reply::Status(line.clone()), after });
+            }
+        }
+    }
+
+    /// Ends the connections that somebody has asked to end.
+    fn close_killed(&mut self) {
+        for outbox in std::mem::take(&mut self.hub.killed).iter().filter_map(|id| self.outboxes.get(id)) {
+            outbox.close();
+        }
     }
 
     fn publish(&self, channel: &Blob, message: &Blob, after: Lsn) {

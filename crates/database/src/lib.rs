@@ -14,11 +14,14 @@ mod checkpoint;
 mod database;
 mod layout;
 mod once;
+mod record;
 mod recovery;
 mod service;
 mod session;
+mod work;
 
-pub use database::{Database, DatabaseId, Delivery, LongJob, Outbox, Ran, ScriptControl, Unparked, Work};
+pub use database::{Database, DatabaseId, Delivery, Outbox, ScriptControl};
 pub use once::{ONCE_KEY_BYTES_MAX, Once, Repeat, WriteAnswer};
 pub use service::{Account, Credentials, Error, Options, Service};
 pub use session::{Session, Step};
+pub use work::{LongJob, Ran, Unparked, Work};

@@ -12,9 +12,10 @@ use dormouse_engine::{Keyspace, replay};
 use dormouse_storage::{Log, LogOptions, Lsn, Store};
 
 use crate::DatabaseId;
-use crate::database::{Cold, LogRecord, read_record};
+use crate::database::Cold;
 use crate::layout::{self, Meta};
 use crate::once::{Note, Notes, StoredNotes};
+use crate::record::{LogRecord, read_record};
 use crate::service::Error;
 
 /// A database as recovery found it.

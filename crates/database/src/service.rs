@@ -13,7 +13,8 @@ use dormouse_proto::{CommandError, Reply};
 use dormouse_storage::{Batch, DirectoryLock, Durability, Log, LogOptions, Lsn, Store, StoreOptions, open_store};
 use parking_lot::{Mutex, RwLock};
 
-use crate::database::{Database, DatabaseId, Ran, Work};
+use crate::database::{Database, DatabaseId};
+use crate::work::{Ran, Work};
 use crate::{checkpoint, layout, recovery};
 
 /// The database that holds the accounts.
@@ -220,7 +221,9 @@ impl Service {
         match system.run(&mut client, Work::One(found.command, args), moment, &Patient) {
             Ran::Done { reply: Reply::Error(error), .. } => Err(Error::Accounts(error)),
             Ran::Done { reply, .. } => Ok(reply),
-            Ran::Parked { .. } | Ran::Busy | Ran::Long(_) | Ran::Repeat(_) => Err(Error::Accounts(CommandError::Busy)),
+            Ran::Parked { .. } | Ran::Busy | Ran::Long(_) | Ran::Repeat(_) | Ran::Paused => {
+                Err(Error::Accounts(CommandError::Busy))
+            }
         }
     }
 

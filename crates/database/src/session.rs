@@ -7,14 +7,16 @@
 use std::sync::Arc;
 
 use dormouse_engine::{
-    Client, Door, Found, Group, Moment, Queued, Run, Session as Special, Ticket, Transaction, Waiting, Watchdog, find,
+    Client, ClientId, Door, Found, Group, Moment, Queued, Run, Session as Special, Ticket, Transaction, Waiting,
+    Watchdog, find, monitor_line, redacted,
 };
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 use dormouse_storage::Lsn;
 
-use crate::database::{LongJob, Outbox, Ran, Unparked, Work};
+use crate::database::Outbox;
 use crate::once::{Once, Repeat};
 use crate::service::{Account, Service};
+use crate::work::{LongJob, Ran, Unparked, Work};
 
 /// What a door does next for a client.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub enum Step {
     Long(Box<LongJob>),
     /// It was sent before, and has not been run again.
     Repeat(Repeat),
+    /// Commands are to wait for a while: try the same one again soon.
+    Paused,
 }
 
 impl Step {
@@ -115,6 +119,7 @@ impl Session {
         if std::mem::take(&mut self.joined) || !self.client.watching.is_empty() {
             account.database.leave(&self.client);
         }
+        self.client.monitoring = false;
         self.client.channels.clear();
         self.client.patterns.clear();
         self.client.watching.clear();
@@ -142,9 +147,26 @@ impl Session {
             return self.queue(&found, args);
         }
         match found.command.run {
-            Run::Session(special) => self.special(special, args, moment, leash),
+            Run::Session(special) => {
+                self.show(&found, args, moment);
+                self.special(special, args, moment, leash)
+            }
             Run::Handler(_) | Run::Container => self.run(&found, args, moment, leash),
         }
+    }
+
+    /// Shows a command that runs here to clients that see every one, without its passwords. `EXEC` is shown behind its queue.
+    fn show(&self, found: &Found, args: Args<'_>, moment: Moment) {
+        let Some(account) = self.account.as_ref().filter(|_| !found.command.is_admin()) else { return };
+        if matches!(found.command.run, Run::Session(Special::Exec)) {
+            return;
+        }
+        let args: Vec<Blob> = redacted(found.command, args).into_iter().map(Blob::from).collect();
+        let client = self.client.clone();
+        account.database.show(move || {
+            let args: Vec<&[u8]> = args.iter().map(Blob::as_slice).collect();
+            monitor_line(moment, &client, &args)
+        });
     }
 
     /// Whether a command may run here and now.
@@ -205,7 +227,8 @@ impl Session {
             database.catch_up_with(before, &mut self.client);
             return step;
         }
-        let listed = matches!(found.command.group, Group::Connection | Group::PubSub | Group::Transactions);
+        let listed = self.client.monitoring
+            || matches!(found.command.group, Group::Connection | Group::PubSub | Group::Transactions);
         if listed && self.joined && !matches!(ran, Ran::Busy) {
             database.refresh(&self.client);
         }
@@ -238,6 +261,7 @@ impl Session {
             Ran::Busy => Step::Busy,
             Ran::Long(job) => Step::Long(job),
             Ran::Repeat(repeat) => Step::Repeat(repeat),
+            Ran::Paused => Step::Paused,
         }
     }
 
@@ -338,6 +362,7 @@ impl Session {
                 None => Step::now(CommandError::NoAuth),
             },
             Special::Wait => self.wait(args),
+            Special::Unblock => self.unblock(args).unwrap_or_else(Step::now),
         }
     }
 
@@ -431,10 +456,10 @@ impl Session {
         } else {
             let work = Work::All { queue: &queue, watching: true };
             let ran = database.run(&mut self.client, work, moment, leash);
-            if matches!(ran, Ran::Busy) {
+            if matches!(ran, Ran::Busy | Ran::Paused) {
                 // Nothing ran: the same EXEC will be tried again.
                 self.client.transaction = Some(Transaction { queue, ..Transaction::default() });
-                return Step::Busy;
+                return Self::step(ran);
             }
             Self::step(ran)
         };
@@ -469,17 +494,41 @@ impl Session {
     /// `WAIT` and `WAITAOF`: every write before it is on disk, so the reply waits for the newest record of all. There are
     /// no replicas.
     fn wait(&self, args: Args<'_>) -> Step {
-        for arg in &args[1..] {
-            if dormouse_proto::parse_integer(arg).is_none() {
-                return Step::now(CommandError::NotAnInteger);
+        match Self::wait_reply(args) {
+            Ok(reply) => Step::Reply { reply, after: self.service.log().last() },
+            Err(error) => Step::now(error),
+        }
+    }
+
+    fn wait_reply(args: Args<'_>) -> Result<Reply, CommandError> {
+        let integer = |at: usize| dormouse_proto::parse_integer(args[at]);
+        let local = args[0].eq_ignore_ascii_case(b"WAITAOF");
+        for at in 1..args.len() - 1 {
+            let count = integer(at).ok_or(CommandError::NotAnInteger)?;
+            if local && at == 1 && !(0..=1).contains(&count) {
+                return Err(CommandError::text("ERR value is out of range, value must between 0 and 1"));
             }
         }
-        let reply = if args[0].eq_ignore_ascii_case(b"WAITAOF") {
-            Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)])
-        } else {
-            Reply::Integer(0)
+        let timeout = integer(args.len() - 1);
+        let timeout = timeout.ok_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
+        if timeout < 0 {
+            return Err(CommandError::text("ERR timeout is negative"));
+        }
+        Ok(if local { Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)]) } else { Reply::Integer(0) })
+    }
+
+    /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`.
+    fn unblock(&self, args: Args<'_>) -> Result<Step, CommandError> {
+        let with_error = match &args[3..] {
+            [] => false,
+            [word] if word.eq_ignore_ascii_case(b"TIMEOUT") => false,
+            [word] if word.eq_ignore_ascii_case(b"ERROR") => true,
+            _ => return Err(CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
         };
-        Step::Reply { reply, after: self.service.log().last() }
+        let id = dormouse_proto::parse_integer(args[2]).ok_or(CommandError::NotAnInteger)?;
+        let account = self.account.as_ref().ok_or(CommandError::NoAuth)?;
+        let unblocked = account.database.unblock(ClientId(id as u64), with_error);
+        Ok(unblocked.map_or(Step::Busy, |done| Step::now(Reply::flag(done))))
     }
 }
 

@@ -56,6 +56,18 @@ pub enum Waiting {
     Refused,
 }
 
+/// Which of a connection's commands are answered, as `CLIENT REPLY` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replies {
+    /// All.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// Not the next so many.
+    Skip(u8),
+}
+
 /// Commands waiting for `EXEC`.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
@@ -113,6 +125,10 @@ pub struct Client {
     pub transaction: Option<Transaction>,
     /// Keys it watches, and whether each was already dead when it began.
     pub watching: Vec<(Blob, bool)>,
+    /// Whether it sees the commands of others.
+    pub monitoring: bool,
+    /// Which of its commands are answered.
+    pub replies: Replies,
     /// Whether the connection ends after the reply.
     pub closing: bool,
 }
@@ -140,6 +156,7 @@ impl Client {
     /// The line `CLIENT LIST` and `CLIENT INFO` show.
     pub fn line(&self, now_ms: u64) -> String {
         let flags = match () {
+            () if self.monitoring => "O",
             () if self.transaction.is_some() => "x",
             () if self.subscriptions() > 0 => "P",
             () => "N",

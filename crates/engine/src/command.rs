@@ -39,6 +39,8 @@ pub enum Session {
     ScriptKill,
     /// `WAIT`, `WAITAOF`: wait for the log.
     Wait,
+    /// `CLIENT UNBLOCK`: reaches a parked command.
+    Unblock,
 }
 
 /// What a command does to the keys it names.
@@ -174,22 +176,23 @@ impl Keys {
 
 /// Properties a row may have; each has a builder of the same name.
 mod flag {
-    pub(super) const FAST: u16 = 1;
-    pub(super) const GROWS: u16 = 1 << 1;
-    pub(super) const BLOCKS: u16 = 1 << 2;
-    pub(super) const ADMIN: u16 = 1 << 3;
-    pub(super) const DANGEROUS: u16 = 1 << 4;
-    pub(super) const SWEEPS: u16 = 1 << 5;
-    pub(super) const NO_SCRIPT: u16 = 1 << 6;
-    pub(super) const NO_REST: u16 = 1 << 7;
-    pub(super) const NOT_QUEUED: u16 = 1 << 8;
-    pub(super) const NO_AUTH: u16 = 1 << 9;
-    pub(super) const WHILE_SUBSCRIBED: u16 = 1 << 10;
-    pub(super) const NO_MULTI: u16 = 1 << 11;
-    pub(super) const FOR_ALL: u16 = 1 << 12;
-    pub(super) const SCRIPT: u16 = 1 << 13;
-    pub(super) const WHILE_BUSY: u16 = 1 << 14;
-    pub(super) const IF_ASKED: u16 = 1 << 15;
+    pub(super) const FAST: u32 = 1;
+    pub(super) const GROWS: u32 = 1 << 1;
+    pub(super) const BLOCKS: u32 = 1 << 2;
+    pub(super) const ADMIN: u32 = 1 << 3;
+    pub(super) const DANGEROUS: u32 = 1 << 4;
+    pub(super) const SWEEPS: u32 = 1 << 5;
+    pub(super) const NO_SCRIPT: u32 = 1 << 6;
+    pub(super) const NO_REST: u32 = 1 << 7;
+    pub(super) const NOT_QUEUED: u32 = 1 << 8;
+    pub(super) const NO_AUTH: u32 = 1 << 9;
+    pub(super) const WHILE_SUBSCRIBED: u32 = 1 << 10;
+    pub(super) const NO_MULTI: u32 = 1 << 11;
+    pub(super) const FOR_ALL: u32 = 1 << 12;
+    pub(super) const SCRIPT: u32 = 1 << 13;
+    pub(super) const WHILE_BUSY: u32 = 1 << 14;
+    pub(super) const IF_ASKED: u32 = 1 << 15;
+    pub(super) const BRIEF: u32 = 1 << 16;
 }
 
 /// A row; see the module's text.
@@ -213,7 +216,7 @@ pub struct Command {
     pub summary: &'static str,
     /// Its sub-commands.
     pub subcommands: &'static [Self],
-    flags: u16,
+    flags: u32,
 }
 
 /// A row that runs `handler`.
@@ -299,6 +302,8 @@ flags! {
     while_busy, is_while_busy = WHILE_BUSY;
     /// Waits for a key only if its options say so.
     if_asked, blocks_if_asked = IF_ASKED;
+    /// Takes no longer than its arguments are long: not worth a look at the clock.
+    brief, is_brief = BRIEF;
 }
 
 impl Command {

@@ -11,6 +11,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::client::ClientId;
 use crate::glob;
+use crate::slow_log::SlowLog;
 use crate::txn::Touched;
 
 /// Bounds on what commands may do to one database.
@@ -137,6 +138,14 @@ pub struct Hub {
     broken: HashSet<ClientId>,
     waiting: HashMap<Blob, BTreeSet<Ticket>>,
     scripts: Scripts,
+    /// Clients that see every command.
+    pub monitors: BTreeSet<ClientId>,
+    /// What took long.
+    pub slow_log: SlowLog,
+    /// Until when commands wait.
+    pub pause: Option<Pause>,
+    /// Clients whose connections are to end, for the layer above to see to.
+    pub killed: Vec<ClientId>,
     /// One line for each connected client, refreshed as it works.
     pub clients: BTreeMap<ClientId, crate::client::Client>,
     /// The setting `notify-keyspace-events`.
@@ -155,6 +164,15 @@ pub(crate) struct Scripts {
     order: VecDeque<String>,
     /// The length of their texts together.
     bytes: usize,
+}
+
+/// Commands wait for a while, as `CLIENT PAUSE` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Milliseconds since the Unix epoch.
+    pub until_ms: u64,
+    /// Whether commands that only read go on.
+    pub writes_only: bool,
 }
 
 /// What the server says of itself; the engine only prints it.
@@ -264,6 +282,11 @@ impl Hub {
             messages.push(([b"__keyevent@0__:", name.as_bytes()].concat(), key.to_vec()));
         }
         messages
+    }
+
+    /// Whether somebody sees every command.
+    pub fn is_monitored(&self) -> bool {
+        !self.monitors.is_empty()
     }
 
     // --- keys somebody watches or waits for ----------------------------------------------------------------------
@@ -380,6 +403,7 @@ impl Hub {
             self.unsubscribe_pattern(client.id, pattern);
         }
         self.unwatch(client.id, client.watching.iter().map(|(key, _)| key));
+        self.monitors.remove(&client.id);
         self.clients.remove(&client.id);
     }
 }

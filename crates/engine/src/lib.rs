@@ -8,6 +8,7 @@
 //! Read `table.rs`, then `types/hash.rs`, then `txn.rs`.
 
 mod args;
+mod block;
 mod client;
 mod codec;
 mod command;
@@ -20,25 +21,28 @@ mod partial_sort;
 pub mod rdb;
 mod scan_map;
 mod script;
+mod slow_log;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod txn;
 mod types;
 mod value;
+mod watchdog;
 
-pub use client::{Client, ClientId, Door, Grant, Queued, Transaction, Waiting};
+pub use client::{Client, ClientId, Door, Grant, Queued, Replies, Transaction, Waiting};
 pub use codec::Corrupt;
 pub use command::{Command, Effect, Group, Keys, Run, Session};
-pub use hub::{Event, Facts, Hub, Limits, Notifications, Ticket};
+pub use hub::{Event, Facts, Hub, Limits, Notifications, Pause, Ticket};
 pub use keyspace::{Due, Entry, Keyspace, Nothing, Record, Source, SourceError, Stored};
 pub use moment::{Moment, Random};
 pub use scan_map::{Cursor, hash, set_hash_seed};
+pub use slow_log::SlowLog;
 pub use table::{Found, all, find};
-pub use txn::{
-    Block, Done, Outcome, Parts, Patient, Reaped, ReapedCold, ReplayError, Stop, Touched, Txn, Watchdog, replay,
-};
+pub use txn::{Block, Done, Outcome, Parts, Reaped, ReapedCold, ReplayError, Stop, Touched, Txn, replay};
+pub use types::monitor::{monitor_line, redacted};
 pub use value::{Type, Value};
+pub use watchdog::{Patient, Watchdog};
 
 /// The Redis release whose behaviour is followed, as clients ask for it.
 pub const REDIS_VERSION: &str = "8.2.0";

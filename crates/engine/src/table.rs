@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    bitmap, connection, dump, generic, geo, hash, hyperloglog, json, list, object, pubsub, scripting, server, set,
-    sort, stream, string, transaction, zset,
+    bitmap, connection, dump, generic, geo, hash, hyperloglog, json, list, monitor, object, pubsub, scripting, server,
+    set, slow, sort, standalone, stream, string, transaction, zset,
 };
 
 /// Rows by type, in reading order.
@@ -35,6 +35,9 @@ const ROWS: &[&[Command]] = &[
     scripting::ROWS,
     connection::ROWS,
     server::ROWS,
+    monitor::ROWS,
+    slow::ROWS,
+    standalone::ROWS,
 ];
 
 /// Longest command name; longer input is unknown without a look.

@@ -10,7 +10,8 @@ use crate::client::{Client, ClientId, Door, Grant};
 use crate::hub::Hub;
 use crate::keyspace::{Keyspace, Nothing};
 use crate::moment::Moment;
-use crate::txn::{Done, Outcome, Parts, Patient, Stop, Txn, replay};
+use crate::txn::{Done, Outcome, Parts, Stop, Txn, replay};
+use crate::watchdog::Patient;
 
 /// See the module's text.
 #[derive(Debug, Default)]

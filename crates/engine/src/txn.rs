@@ -8,6 +8,7 @@
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
+pub use crate::block::Block;
 use crate::client::Client;
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
 use crate::command::{Command, Effect};
@@ -16,7 +17,9 @@ use crate::keyspace::{Due, Keyspace, Loan, Source, SourceError};
 use crate::moment::{Moment, Random};
 use crate::scan_map::{Cursor, hash};
 use crate::types::hash::{Change, Hash};
+use crate::types::monitor;
 use crate::value::{AnyChange, Kind, Type, Value};
+use crate::watchdog::Watchdog;
 
 /// Effects, as the journal writes them. Each follows the key it is about, which is written once for a run of effects.
 mod op {
@@ -55,29 +58,6 @@ pub enum Stop {
     Aborted,
 }
 
-/// What a blocked command waits for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Block {
-    /// Keys whose change may unblock it.
-    pub keys: Vec<Blob>,
-    /// How long it waits, in milliseconds; `None` is for ever.
-    pub timeout_ms: Option<u64>,
-    /// The reply when the time is up.
-    pub on_timeout: Reply,
-    /// The command to run again, if not as it came: what it meant by "now" is fixed then.
-    pub again: Option<Vec<Blob>>,
-    /// Whether it wants to know that a key went, too.
-    pub even_if_gone: bool,
-}
-
-impl Block {
-    /// Waits for keys to have something to take.
-    pub fn on(keys: Args<'_>, timeout_ms: Option<u64>, on_timeout: Reply) -> Self {
-        let keys = keys.iter().map(|key| Blob::from(*key)).collect();
-        Self { keys, timeout_ms, on_timeout, again: None, even_if_gone: false }
-    }
-}
-
 impl From<CommandError> for Stop {
     fn from(error: CommandError) -> Self {
         Self::Error(error)
@@ -92,22 +72,6 @@ impl From<SourceError> for Stop {
 
 /// What a handler returns.
 pub type Outcome = Result<Reply, Stop>;
-
-/// Ends scripts that run too long. Time is the caller's to measure.
-pub trait Watchdog {
-    /// Whether the script must stop now. Asked every few thousand instructions.
-    fn expired(&self) -> bool;
-}
-
-/// A watchdog that never bites.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Patient;
-
-impl Watchdog for Patient {
-    fn expired(&self) -> bool {
-        false
-    }
-}
 
 /// What becomes of a key's deadline when its value is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +117,8 @@ pub struct Txn<'a> {
     journal: Journal,
     touched: Option<Vec<Touched>>,
     publications: Vec<(Blob, Blob)>,
+    /// Lines for clients that see every command, if there are any.
+    shown: Option<Vec<Blob>>,
     /// Whether the command at work only reads.
     reading: bool,
     /// See [`Done::only_read`].
@@ -178,6 +144,8 @@ pub struct Done {
     pub touched: Vec<Touched>,
     /// Messages to deliver, in order: channel and payload.
     pub publications: Vec<(Blob, Blob)>,
+    /// Lines for clients that see every command.
+    pub shown: Vec<Blob>,
 }
 
 /// What [`Txn::reap`] did.
@@ -266,6 +234,7 @@ impl<'a> Txn<'a> {
     pub fn begin(parts: Parts<'a>, undoable: bool) -> Self {
         let Parts { space, source, hub, client, watchdog, moment, seq } = parts;
         let touched = hub.tracks_keys().then(Vec::new);
+        let shown = hub.is_monitored().then(Vec::new);
         let flushed_seq = space.flushed_seq();
         Self {
             space,
@@ -281,6 +250,7 @@ impl<'a> Txn<'a> {
             journal: Journal { undo: undoable.then(Vec::new), ..Journal::default() },
             touched,
             publications: Vec::new(),
+            shown,
             reading: false,
             only_read: true,
             may_block: true,
@@ -297,6 +267,7 @@ impl<'a> Txn<'a> {
             only_read: self.only_read,
             touched: self.touched.unwrap_or_default(),
             publications: self.publications,
+            shown: self.shown.unwrap_or_default(),
         }
     }
 
@@ -339,6 +310,9 @@ impl<'a> Txn<'a> {
 
     /// Runs one command that has passed every check.
     pub fn run(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
+        if self.shown.is_some() && !self.resumed && !command.is_admin() {
+            self.show(args);
+        }
         command.check_limits(self, args)?;
         if self.journal.bytes.len() > self.hub.limits.journal_bytes_max && command.effect == Effect::Writes {
             return Err(CommandError::RecordTooLarge.into());
@@ -351,6 +325,13 @@ impl<'a> Txn<'a> {
             return Err(CommandError::ReplyTooLarge(limit).into());
         }
         Ok(reply)
+    }
+
+    /// Shows a command to clients that see every one.
+    pub fn show(&mut self, args: Args<'_>) {
+        if let Some(shown) = &mut self.shown {
+            shown.push(monitor::line(self.moment, self.client, self.script.is_some(), args));
+        }
     }
 
     /// Forbids commands to wait, for MULTI and scripts.
@@ -403,6 +384,11 @@ impl<'a> Txn<'a> {
     /// The keys, for commands about all of them.
     pub const fn space(&self) -> &Keyspace {
         self.space
+    }
+
+    /// A clock that only tells how long something takes, in microseconds.
+    pub fn clock_us(&self) -> u64 {
+        self.watchdog.clock_us()
     }
 
     /// Whether the script at work must end.

@@ -1,6 +1,7 @@
 //! The wall clock and chance, which everything below is handed.
 
 use std::cell::{Cell, RefCell};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dormouse_engine::{Moment, Random, Watchdog};
@@ -47,5 +48,10 @@ impl Watchdog for TimeLimit {
             return false;
         };
         now.duration_since(since) >= self.limit
+    }
+
+    fn clock_us(&self) -> u64 {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGINNING.elapsed().as_micros() as u64
     }
 }

@@ -4,11 +4,13 @@
 //! reads slower than others publish is cut off rather than remembered.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 use dormouse_database::{Delivery, Outbox};
 use dormouse_proto::Reply;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 /// Bytes that may wait for one client, as Redis's `client-output-buffer-limit pubsub`.
 const MAILBOX_BYTES_MAX: usize = 32 << 20;
@@ -18,20 +20,28 @@ const MAILBOX_BYTES_MAX: usize = 32 << 20;
 pub(crate) struct Mailbox {
     inside: Mutex<Inside>,
     arrived: Notify,
+    /// Ends the task of a connection, which may be asleep in its socket.
+    task: OnceLock<AbortHandle>,
 }
 
 #[derive(Debug, Default)]
 struct Inside {
     queue: VecDeque<Delivery>,
     bytes: usize,
+    /// Or closed by somebody else.
     overflowed: bool,
 }
 
-/// The client reads too slowly to be kept.
+/// The client reads too slowly to be kept, or another has ended it.
 #[derive(Debug)]
 pub(crate) struct Overflowed;
 
 impl Mailbox {
+    /// Of a connection whose task can be ended.
+    pub(crate) fn belongs_to(&self, task: AbortHandle) {
+        let _ = self.task.set(task);
+    }
+
     /// The oldest delivery, if there is one.
     pub(crate) fn take(&self) -> Result<Option<Delivery>, Overflowed> {
         let mut inside = self.inside.lock();
@@ -62,13 +72,29 @@ impl Outbox for Mailbox {
         let mut inside = self.inside.lock();
         inside.bytes += weight(&delivery);
         if inside.bytes > MAILBOX_BYTES_MAX {
-            inside.overflowed = true;
+            let already = std::mem::replace(&mut inside.overflowed, true);
             inside.queue.clear();
+            // It may be waiting for its client to read, which would take a minute to give up.
+            if let (false, Some(task)) = (already, self.task.get()) {
+                tracing::warn!("a subscriber or monitor read too slowly and was cut off");
+                task.abort();
+            }
         } else {
             inside.queue.push_back(delivery);
         }
         drop(inside);
         self.arrived.notify_one();
+    }
+
+    fn close(&self) {
+        let mut inside = self.inside.lock();
+        inside.overflowed = true;
+        inside.queue.clear();
+        drop(inside);
+        self.arrived.notify_one();
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
     }
 }
 

@@ -22,6 +22,9 @@ const SCRIPT_MAX: Duration = Duration::from_mins(1);
 /// How often a waiting command looks whether the database is free.
 pub(crate) const BUSY_POLL: Duration = Duration::from_millis(1);
 
+/// How often a command that a pause holds up looks whether it is over.
+const PAUSE_POLL: Duration = Duration::from_millis(5);
+
 /// How long a client that has sent many commands may keep its worker from the others.
 const TURN_MS: u64 = 2;
 
@@ -75,6 +78,10 @@ pub(crate) async fn settle(
                         return Ok((CommandError::text("ERR the script could not be run").into(), Lsn(0)));
                     }
                 };
+            }
+            Step::Paused => {
+                tokio::time::sleep(PAUSE_POLL).await;
+                step = again(session);
             }
             Step::Busy => {
                 let since = *busy_since.get_or_insert_with(Instant::now);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use dormouse_database::{Delivery, Session, Step, Unparked};
-use dormouse_engine::{Client, Door, Grant};
+use dormouse_engine::{Client, Door, Grant, Replies};
 use dormouse_proto::resp::{Limits, Parsed, Parser, Version, encode};
 use dormouse_proto::{CommandError, Reply};
 use dormouse_storage::Lsn;
@@ -47,7 +47,7 @@ impl From<std::io::Error> for Closed {
 
 impl From<Overflowed> for Closed {
     fn from(_: Overflowed) -> Self {
-        tracing::warn!("a subscriber read too slowly and was cut off");
+        tracing::debug!("a client was cut off by the server");
         Self
     }
 }
@@ -86,7 +86,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: Socket
         after: Lsn(0),
         worker,
     };
-    let _closed = connection.run().await;
+    // A task of its own, so that another client can end it.
+    let mailbox = Arc::clone(&connection.mailbox);
+    let task = tokio::task::spawn_local(async move {
+        let _closed = connection.run().await;
+    });
+    mailbox.belongs_to(task.abort_handle());
+    let _ended = task.await;
 }
 
 impl Connection {
@@ -103,7 +109,7 @@ impl Connection {
                 return Ok(());
             }
             self.input.reserve(READ_BYTES);
-            let subscribed = self.session.client.subscriptions() > 0;
+            let subscribed = self.listens();
             tokio::select! {
                 biased;
                 read = self.stream.read_buf(&mut self.input) => {
@@ -158,15 +164,21 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether others may send it something.
+    fn listens(&self) -> bool {
+        let client = &self.session.client;
+        client.monitoring || client.subscriptions() > 0
+    }
+
     /// Runs the command the parser has found.
     async fn one(&mut self) -> Result<(), Closed> {
-        let subscribed = self.session.client.subscriptions() > 0;
+        let subscribed = self.listens();
         if subscribed {
             // What was published before the command comes before its reply.
             self.take_all()?;
         }
         self.run_one().await?;
-        if subscribed && self.session.client.subscriptions() == 0 {
+        if subscribed && !self.listens() {
             // Nobody may mistake a late message for the reply to something else.
             while self.mailbox.take()?.is_some() {}
         }
@@ -260,11 +272,33 @@ impl Connection {
     }
 
     fn take(&mut self, delivery: Delivery) {
-        let (Delivery::Push { reply, after } | Delivery::Unparked { reply, after }) = delivery;
-        self.reply(&reply, after);
+        match delivery {
+            Delivery::Push { reply, after } => self.push(&reply, after),
+            Delivery::Unparked { reply, after } => self.reply(&reply, after),
+        }
     }
 
+    /// Answers a command, unless the client wants no answer.
     fn reply(&mut self, reply: &Reply, after: Lsn) {
+        if self.session.client.replies != Replies::On && self.is_silent() {
+            return;
+        }
+        self.push(reply, after);
+    }
+
+    /// Whether the command at work is not answered; the next one may be.
+    fn is_silent(&mut self) -> bool {
+        let replies = &mut self.session.client.replies;
+        match *replies {
+            Replies::On => return false,
+            Replies::Off => {}
+            Replies::Skip(0 | 1) => *replies = Replies::On,
+            Replies::Skip(left) => *replies = Replies::Skip(left - 1),
+        }
+        true
+    }
+
+    fn push(&mut self, reply: &Reply, after: Lsn) {
         let version = if self.session.client.protocol == 3 { Version::Resp3 } else { Version::Resp2 };
         encode(reply, version, &mut self.output);
         self.after = self.after.max(after);

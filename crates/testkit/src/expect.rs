@@ -49,7 +49,7 @@ impl Expect {
             | (Self::Nil, Reply::Null | Reply::NullArray) => true,
             (Self::About(about), Reply::Integer(value)) => about.abs_diff(*value) <= about.unsigned_abs() / 10,
             (Self::Integer(expected), Reply::Integer(value)) => expected == value,
-            (Self::Containing(part), Reply::Bulk(bytes)) => {
+            (Self::Containing(part), Reply::Bulk(bytes) | Reply::Status(bytes)) => {
                 part.is_empty() || bytes.windows(part.len()).any(|window| window == part.as_slice())
             }
             (Self::Bulk(expected), Reply::Bulk(bytes)) => expected.as_slice() == bytes.as_slice(),

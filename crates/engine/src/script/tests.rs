@@ -10,7 +10,8 @@ use crate::hub::Hub;
 use crate::keyspace::{Keyspace, Nothing};
 use crate::moment::{Moment, Random};
 use crate::testing::Bench;
-use crate::txn::{Outcome, Parts, Stop, Txn, Watchdog};
+use crate::txn::{Outcome, Parts, Stop, Txn};
+use crate::watchdog::Watchdog;
 
 fn eval(bench: &mut Bench, source: &str, keys: &[&str], args: &[&str]) -> Reply {
     let count = keys.len().to_string();

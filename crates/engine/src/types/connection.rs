@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 
 use crate::args::{Options, integer, is};
-use crate::client::{Client, ClientId};
+use crate::client::{Client, ClientId, Replies};
 use crate::command::{Command, Group, Handler, Session, command, container, session};
 use crate::txn::{Outcome, Txn};
-use crate::types::{pubsub, transaction};
+use crate::types::{client_control, monitor, pubsub, transaction};
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
@@ -38,6 +38,16 @@ const CLIENT: &[Command] = &[
     connection("SETINFO",  4, setinfo) .no_script().for_all()          .doc("7.2.0", "Says which library the client uses, and its version."),
     connection("NO-EVICT", 3, no_evict).no_script().no_rest().admin()  .doc("7.0.0", "Accepted for compatibility: no client is evicted."),
     connection("NO-TOUCH", 3, no_touch).no_script().no_rest().for_all().doc("7.2.0", "Accepted for compatibility: reads always count as use."),
+    connection("KILL",    -3, client_control::kill)           .no_script().admin()            .doc("2.4.0", "Ends connections, by address or by filters."),
+    connection("PAUSE",   -3, client_control::pause)          .no_script().admin()            .doc("3.0.0", "Lets all commands, or writes alone, wait for a while."),
+    connection("UNPAUSE",  2, client_control::unpause)        .no_script().admin()            .doc("6.2.0", "Ends a pause."),
+    session("UNBLOCK",    -3, Session::Unblock).group(Group::Connection).no_script().admin()  .doc("5.0.0", "Ends the wait of another connection's command."),
+    connection("REPLY",    3, client_control::reply)          .no_script().no_rest().for_all().doc("3.2.0", "Says which commands of the connection are answered."),
+    connection("TRACKING", -3, client_control::tracking)      .no_script().no_rest().for_all().doc("6.0.0", "Can be switched off, not on: nothing tells clients what to forget."),
+    connection("TRACKINGINFO", 2, client_control::tracking_info).no_script().no_rest().for_all().doc("6.2.0", "Says that tracking is off."),
+    connection("CACHING",  3, client_control::caching)        .no_script().no_rest().for_all().doc("6.0.0", "An error, as tracking is off."),
+    connection("GETREDIR", 2, client_control::get_redirection).no_script().no_rest().for_all().doc("6.0.0", "Where tracking sends to: nowhere, -1."),
+    connection("HELP",     2, client_control::help)           .for_all()                      .doc("5.0.0", "What the sub-commands are."),
 ];
 
 const fn connection(name: &'static str, arity: i8, handler: Handler) -> Command {
@@ -76,9 +86,11 @@ fn quit(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
 fn reset(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
     transaction::forget(txn);
     pubsub::forget(txn);
+    monitor::forget(txn);
     let client = txn.client();
     client.name = Blob::new();
     client.protocol = 2;
+    client.replies = Replies::On;
     Ok(Reply::status("RESET"))
 }
 
@@ -112,7 +124,7 @@ fn info(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
 }
 
 /// Which clients `CLIENT LIST` shows.
-enum Shown {
+pub(super) enum Shown {
     All,
     Normal,
     Subscribers,
@@ -141,7 +153,7 @@ impl Shown {
     }
 
     /// There are no replicas, so their types are known and empty.
-    fn of_type(kind: &[u8]) -> Result<Self, CommandError> {
+    pub(super) fn of_type(kind: &[u8]) -> Result<Self, CommandError> {
         match kind.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(Self::Normal),
             b"pubsub" => Ok(Self::Subscribers),
@@ -150,7 +162,7 @@ impl Shown {
         }
     }
 
-    fn includes(&self, client: &Client) -> bool {
+    pub(super) fn includes(&self, client: &Client) -> bool {
         match self {
             Self::All => true,
             Self::Normal => client.subscriptions() == 0,

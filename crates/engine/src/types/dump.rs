@@ -13,6 +13,7 @@ use crate::hub::Event;
 use crate::keyspace::{ENTRY_BYTES, heap_bytes};
 use crate::rdb::{self, RestoreError};
 use crate::txn::{Deadline, Outcome, Txn};
+use crate::types::standalone::help_of;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
@@ -24,6 +25,11 @@ pub(crate) const ROWS: &[Command] = &[
 #[rustfmt::skip]
 const MEMORY: &[Command] = &[
     command("USAGE", -3, memory_usage).group(Group::Server).reads().key(2).doc("4.0.0", "The bytes of memory that a key and its value take, near enough."),
+    command("DOCTOR",       2, memory_doctor).group(Group::Server).doc("4.0.0", "Says that there is nothing to say."),
+    command("STATS",        2, memory_stats) .group(Group::Server).doc("4.0.0", "The memory that keys take, and how many there are."),
+    command("MALLOC-STATS", 2, malloc_stats) .group(Group::Server).doc("4.0.0", "Says that the allocator tells nothing."),
+    command("PURGE",        2, memory_purge) .group(Group::Server).doc("4.0.0", "Accepted for compatibility: the allocator gives back what it can by itself."),
+    command("HELP",         2, memory_help)  .group(Group::Server).for_all().doc("4.0.0", "What the sub-commands are."),
 ];
 
 const fn generic(name: &'static str, arity: i8, handler: Handler) -> Command {
@@ -133,6 +139,37 @@ fn memory_usage(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     txn.touch(key)?;
     let bytes = txn.peek(key).map(|value| ENTRY_BYTES + heap_bytes(key) + value.memory_bytes());
     Ok(bytes.map_or(Reply::Null, Reply::count))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
+fn memory_doctor(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
+    Ok(Reply::Verbatim(Blob::from(&b"Memory is a cache here: what is not in use lives on disk alone.\n"[..])))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
+fn memory_stats(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
+    let (bytes, keys) = (txn.space().memory_bytes() as i64, txn.space().len() as i64);
+    let fields = [
+        ("total.allocated", bytes),
+        ("dataset.bytes", bytes),
+        ("keys.count", keys),
+        ("keys.bytes-per-key", if keys > 0 { bytes / keys } else { 0 }),
+    ];
+    Ok(Reply::Map(fields.into_iter().map(|(name, value)| (Reply::bulk(name), Reply::Integer(value))).collect()))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
+fn malloc_stats(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
+    Ok(Reply::bulk("Stats not supported for the current allocator"))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
+fn memory_purge(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
+    Ok(Reply::OK)
+}
+
+fn memory_help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    help_of(args)
 }
 
 #[cfg(test)]

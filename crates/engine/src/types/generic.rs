@@ -386,7 +386,8 @@ mod tests {
     use crate::keyspace::{Keyspace, Record, Source, SourceError};
     use crate::moment::Moment;
     use crate::testing::Bench;
-    use crate::txn::{Parts, Patient};
+    use crate::txn::Parts;
+    use crate::watchdog::Patient;
 
     fn array(reply: Reply) -> Vec<Reply> {
         match reply {

@@ -3,6 +3,7 @@
 //! Each file reads in the same order: what it is, its rows, the type, its handlers in the rows' order, helpers, tests.
 
 pub(crate) mod bitmap;
+pub(crate) mod client_control;
 pub(crate) mod collection;
 pub(crate) mod connection;
 pub(crate) mod dump;
@@ -13,12 +14,15 @@ pub(crate) mod hyperloglog;
 pub(crate) mod json;
 pub(crate) mod lcs;
 pub(crate) mod list;
+pub(crate) mod monitor;
 pub(crate) mod object;
 pub(crate) mod pubsub;
 pub(crate) mod scripting;
 pub(crate) mod server;
 pub(crate) mod set;
+pub(crate) mod slow;
 pub(crate) mod sort;
+pub(crate) mod standalone;
 pub(crate) mod stream;
 pub(crate) mod string;
 pub(crate) mod transaction;

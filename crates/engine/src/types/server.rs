@@ -1,8 +1,8 @@
 //! The server as its clients see it: `INFO`, `CONFIG`, `COMMAND`, and what concerns the whole database at once.
 //!
 //! Everything printed here is a fact handed in through the hub, a count the keyspace keeps anyway, or the command table
-//! itself. `CONFIG` shows the few parameters whose answer is true of Dormouse; only `notify-keyspace-events` can be set,
-//! since the rest belongs to the operator or means nothing here. Clients decide by `redis_version` what they may send, so
+//! itself. `CONFIG` shows the few parameters whose answer is true of Dormouse; only those about notifications and
+//! the slow log can be set, since the rest belongs to the operator or means nothing here. Clients decide by `redis_version` what they may send, so
 //! it names the Redis we are compatible with, and `dormouse_version` names us.
 
 #![expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
@@ -15,6 +15,7 @@ use crate::args::{Options, is};
 use crate::command::{Command, Effect, Group, Handler, command, container};
 use crate::glob;
 use crate::hub::{Hub, Notifications};
+use crate::slow_log;
 use crate::table::{all, find};
 use crate::txn::{Outcome, Txn};
 
@@ -44,7 +45,8 @@ const COMMAND: &[Command] = &[
 #[rustfmt::skip]
 const CONFIG: &[Command] = &[
     server("GET",      -3, config_get)      .admin().no_script().doc("2.0.0", "Parameters that match the patterns."),
-    server("SET",      -4, config_set)      .admin().no_script().doc("2.0.0", "Sets parameters; only notify-keyspace-events can be set."),
+    server("SET",      -4, config_set)      .admin().no_script().doc("2.0.0", "Sets parameters: notify-keyspace-events, slowlog-log-slower-than and slowlog-max-len."),
+    server("REWRITE",   2, config_rewrite)  .admin().no_script().doc("2.8.0", "An error: parameters are the operator's, in flags and files of their own."),
     server("RESETSTAT", 2, config_resetstat).admin().no_script().doc("2.0.0", "Sets the counters that INFO shows to zero."),
 ];
 
@@ -369,8 +371,10 @@ fn command_getkeys(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 // --- CONFIG ----------------------------------------------------------------------------------------------------------
 
-/// The one parameter that can be set.
+/// The parameters that can be set.
 const EVENTS: &str = "notify-keyspace-events";
+const SLOWER_THAN: &str = "slowlog-log-slower-than";
+const SLOW_ENTRIES: &str = "slowlog-max-len";
 
 /// A parameter: its name, and how its value reads.
 struct Parameter {
@@ -395,6 +399,9 @@ const PARAMETERS: &[Parameter] = &[
     parameter("port",                 |hub| hub.facts.tcp_port.to_string()),
     parameter("proto-max-bulk-len",   |hub| hub.limits.string_bytes_max.to_string()),
     parameter("save",                 |_|   String::new()),
+    parameter("latency-monitor-threshold", |_| "0".to_owned()),
+    parameter(SLOWER_THAN,            |hub| hub.slow_log.slower_than_us.to_string()),
+    parameter(SLOW_ENTRIES,           |hub| hub.slow_log.entries_max.to_string()),
     parameter("timeout",              |_|   "0".to_owned()),
 ];
 
@@ -418,6 +425,7 @@ fn config_set(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     }
     let mut seen: Vec<&[u8]> = Vec::new();
     let mut events = None;
+    let (mut slower_than, mut slow_entries) = (None, None);
     while let Some(name) = options.next() {
         let value = options.value()?;
         let shown = String::from_utf8_lossy(name);
@@ -425,22 +433,52 @@ fn config_set(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
             let error = format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'");
             return Err(CommandError::from(error).into());
         }
-        let failed =
-            |why| CommandError::from(format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {why}"));
-        if !is(name, EVENTS) {
+        let failed = |why: &str| {
+            CommandError::from(format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {why}"))
+        };
+        if ![EVENTS, SLOWER_THAN, SLOW_ENTRIES].iter().any(|settable| is(name, settable)) {
             return Err(failed("can't set immutable config").into());
         }
         if seen.iter().any(|other| other.eq_ignore_ascii_case(name)) {
             return Err(failed("duplicate parameter").into());
         }
         seen.push(name);
+        if is(name, SLOWER_THAN) {
+            slower_than = Some(within(value, -1, i64::MAX).map_err(|why| failed(&why))?);
+            continue;
+        }
+        if is(name, SLOW_ENTRIES) {
+            slow_entries = Some(within(value, 0, slow_log::ENTRIES_MAX as i64).map_err(|why| failed(&why))?);
+            continue;
+        }
         let parsed = Notifications::parse(value);
         events = Some(parsed.ok_or_else(|| failed("Invalid event class character. Use 'Ag$lshzxeKEtmdn'."))?);
     }
     if let Some(events) = events {
         txn.set_events(events);
     }
+    let log = &mut txn.hub().slow_log;
+    if let Some(us) = slower_than {
+        (log.slower_than_us, log.times_all) = (us, us != slow_log::SLOWER_THAN_US);
+    }
+    if let Some(entries) = slow_entries {
+        log.entries_max = entries as usize;
+        log.entries.truncate(log.entries_max);
+    }
     Ok(Reply::OK)
+}
+
+/// A number between bounds, or why it is none.
+fn within(value: &[u8], least: i64, most: i64) -> Result<i64, String> {
+    match dormouse_proto::parse_integer(value) {
+        None => Err("argument couldn't be parsed into an integer".to_owned()),
+        Some(value) if (least..=most).contains(&value) => Ok(value),
+        Some(_) => Err(format!("argument must be between {least} and {most} inclusive")),
+    }
+}
+
+fn config_rewrite(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
+    Err(CommandError::text("ERR The server is running without a config file").into())
 }
 
 fn config_resetstat(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {

@@ -20,7 +20,7 @@ use crate::value::{Kind, Tagged, Value};
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
     string("GET",         2, get)        .reads() .key(1).fast()        .doc("1.0.0", "The value of a key."),
-    string("SET",        -3, set)        .writes().key(1).grows()       .doc("1.0.0", "Sets the value of a key, under a condition and with an expiry if asked."),
+    string("SET",        -3, set)        .writes().key(1).grows()       .brief().doc("1.0.0", "Sets the value of a key, under a condition and with an expiry if asked."),
     string("SETNX",       3, setnx)      .writes().key(1).fast().grows().doc("1.0.0", "Sets the value of a key that is missing."),
     string("SETEX",       4, setex)      .writes().key(1).grows()       .doc("2.0.0", "Sets the value of a key and its expiry in seconds."),
     string("PSETEX",      4, psetex)     .writes().key(1).grows()       .doc("2.6.0", "Sets the value of a key and its expiry in milliseconds."),

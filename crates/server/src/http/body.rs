@@ -1,6 +1,7 @@
 //! Bodies: of requests, read whole within a limit; of responses, whole or as a stream of events.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 
 use super::Refusal;
 use super::stream::Events;
+use super::two::{Flow, Flowing, Streaming};
 
 /// How long a client may pause while it sends a body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -29,6 +31,10 @@ pub(crate) enum Body {
     Full(Option<Bytes>),
     /// Events, until somebody leaves.
     Events(Box<Events>),
+    /// All of it, piece by piece: one stream of several.
+    Flowing(Flowing),
+    /// Events as one stream of several.
+    Streaming { events: Box<Events>, _open: Streaming },
 }
 
 impl Body {
@@ -39,6 +45,15 @@ impl Body {
     pub(super) fn full(bytes: Bytes) -> Self {
         Self::Full(Some(bytes))
     }
+
+    /// The same body for one stream of a connection that carries several.
+    pub(super) fn flowing(self, flow: &Rc<Flow>) -> Self {
+        match self {
+            Self::Full(Some(bytes)) if !bytes.is_empty() => Self::Flowing(Flowing::new(bytes, flow)),
+            Self::Events(events) => Self::Streaming { events, _open: Streaming::new(flow) },
+            other => other,
+        }
+    }
 }
 
 impl http_body::Body for Body {
@@ -48,18 +63,26 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Events(events) => events.poll(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk)))),
+            Self::Events(events) | Self::Streaming { events, .. } => {
+                events.poll(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+            }
+            Self::Flowing(flowing) => Poll::Ready(flowing.take().map(|piece| Ok(Frame::data(piece)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Full(None))
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Flowing(flowing) => flowing.left() == 0,
+            Self::Events(_) | Self::Streaming { .. } => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Events(_) => SizeHint::default(),
+            Self::Flowing(flowing) => SizeHint::with_exact(flowing.left() as u64),
+            Self::Events(_) | Self::Streaming { .. } => SizeHint::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod head;
 mod once;
 mod socket;
 mod stream;
+mod two;
 mod waiting;
 
 use std::cell::RefCell;
@@ -51,9 +52,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: Socke
     let mut stopping = worker.stopping.clone();
     let stream = Rc::new(RefCell::new(stream));
     let progress = Rc::new(Progress::over(&stream));
-    let socket = Socket::new(stream, Rc::clone(&progress), worker.shared.patience);
+    let socket = Socket::new(Rc::clone(&stream), Rc::clone(&progress), worker.shared.patience);
+    let ours = Rc::clone(&worker);
     let service = service_fn(move |request| {
-        let (worker, progress) = (Rc::clone(&worker), Rc::clone(&progress));
+        let (worker, progress) = (Rc::clone(&ours), Rc::clone(&progress));
         progress.enter(Phase::Reading);
         async move {
             progress.drained().await;
@@ -64,18 +66,22 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: Socke
         }
     });
     // Waiting for heads is the socket's business: hyper's own timer would count silence between requests, too.
-    let connection =
+    let mut connection =
         http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).serve_connection(TokioIo::new(socket), service);
-    tokio::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = Pin::new(&mut connection) => ended,
         _ = stopping.wait_for(|stop| *stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            Pin::new(&mut connection).graceful_shutdown();
+            Pin::new(&mut connection).await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "an HTTP connection failed");
+    match ended {
+        Err(error) if error.is_parse_version_h2() => {
+            let ahead = connection.into_parts().read_buf;
+            two::serve(worker, stream, ahead).await;
+        }
+        Err(error) => tracing::debug!(%error, "an HTTP connection failed"),
+        Ok(()) => {}
     }
 }
 

@@ -1,6 +1,6 @@
-//! Subscriptions over HTTP: `/subscribe/…` and `/psubscribe/…` answer with server-sent events.
+//! Subscriptions over HTTP: `/subscribe/…`, `/psubscribe/…` and `/monitor` answer with server-sent events.
 //!
-//! The events are what the SDKs parse: one `data:` line each, with kind, channel and payload set apart by commas. The
+//! The events are what the SDKs parse: one `data:` line each, with kind, channel and payload set apart by commas; and one line for each command of a monitor. The
 //! subscription lives as long as the response's body; when the client goes, the body is dropped and with it the session.
 
 use std::future::Future;
@@ -34,6 +34,7 @@ pub(super) fn kind(path: &str) -> Option<&'static str> {
     match path.split('/').next() {
         Some("subscribe") => Some("SUBSCRIBE"),
         Some("psubscribe") => Some("PSUBSCRIBE"),
+        Some("monitor") => Some("MONITOR"),
         _ => None,
     }
 }
@@ -57,11 +58,17 @@ pub(super) fn open(
         Step::Reply { reply: Reply::Error(error), .. } => return Err(error.into()),
         Step::Reply { reply: Reply::Many(replies), .. } => replies,
         Step::Reply { reply, .. } => vec![reply],
-        Step::Parked { .. } | Step::Busy | Step::Long(_) | Step::Repeat(_) => return Err(CommandError::Busy.into()),
+        Step::Parked { .. } | Step::Busy | Step::Long(_) | Step::Repeat(_) | Step::Paused => {
+            return Err(CommandError::Busy.into());
+        }
     };
     let mut first = Vec::new();
     for reply in &replies {
-        write_event(reply, &mut first);
+        match reply {
+            // Upstash quotes the first line of a monitor.
+            Reply::Status(word) => write_lines(&format!("\"{}\"", String::from_utf8_lossy(word)), &mut first),
+            reply => write_event(reply, &mut first),
+        }
     }
     let events = Events {
         worker: Rc::clone(worker),
@@ -132,7 +139,12 @@ async fn next(worker: Rc<Worker>, mailbox: Arc<Mailbox>) -> Option<Bytes> {
 /// One event: its parts joined by commas. A payload of several lines becomes several `data:` lines, as the standard has
 /// it; what is not UTF-8 becomes U+FFFD.
 fn write_event(reply: &Reply, out: &mut Vec<u8>) {
-    let Reply::Push(parts) = reply else { return };
+    let parts = match reply {
+        Reply::Push(parts) => parts,
+        // A line of a monitor.
+        Reply::Status(line) => return write_lines(&String::from_utf8_lossy(line), out),
+        _ => return,
+    };
     let mut text = String::new();
     for (at, part) in parts.iter().enumerate() {
         if at > 0 {
@@ -144,6 +156,10 @@ fn write_event(reply: &Reply, out: &mut Vec<u8>) {
             _ => {}
         }
     }
+    write_lines(&text, out);
+}
+
+fn write_lines(text: &str, out: &mut Vec<u8>) {
     // All three ends of a line that the standard knows: none may pass for the end of an event.
     for line in text.replace("\r\n", "\n").split(['\n', '\r']) {
         out.extend_from_slice(b"data: ");

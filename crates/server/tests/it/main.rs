@@ -4,10 +4,12 @@
 #![expect(clippy::print_stdout, reason = "seeds and figures, for whoever looks")]
 
 mod bad_input;
+mod control;
 mod crash;
 mod doors;
 mod many;
 mod once;
 mod start;
 mod support;
+mod two;
 mod waiting;

@@ -185,7 +185,9 @@ impl Door for SessionDoor {
                 let until_us = timeout_ms.map(|ms| moment.now_us.saturating_add(ms.saturating_mul(1_000)));
                 talk.parked = Some(Parked { ticket, until_us });
             }
-            Step::Busy | Step::Long(_) | Step::Repeat(_) => bail!("the database is busy, and nobody else is there"),
+            Step::Busy | Step::Long(_) | Step::Repeat(_) | Step::Paused => {
+                bail!("the database is busy, and nobody else is there")
+            }
         }
         talk.collect();
         Ok(())

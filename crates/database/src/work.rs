@@ -1,0 +1,142 @@
+//! What a database is asked to run, and what came of it.
+//!
+//! Everything that depends on which commands are in it (whether it writes, may have to be taken back, is held up by a pause)
+//! is asked of the rows of the table; nothing here knows a command by name.
+
+use std::sync::Arc;
+
+use dormouse_engine::{Client, Command, Group, Pause, Queued, Ticket};
+use dormouse_proto::{Args, Blob, Reply};
+use dormouse_storage::Lsn;
+
+use crate::once::{Once, Repeat};
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub enum Work<'a> {
+    /// One command that has passed every check.
+    One(&'static Command, Args<'a>),
+    /// A transaction. With `watching`, only if none of the client's watched keys has changed.
+    All {
+        /// The commands.
+        queue: &'a [Queued],
+        /// Whether the client's watches count.
+        watching: bool,
+    },
+}
+
+impl Work<'_> {
+    pub(crate) fn has_script(&self) -> bool {
+        match self {
+            Self::One(command, _) => command.is_script(),
+            Self::All { queue, .. } => queue.iter().any(|queued| queued.command.is_script()),
+        }
+    }
+
+    /// Whether it may have to be taken back: a script that takes long, a transaction whose replies take too much room.
+    pub(crate) fn is_undoable(&self) -> bool {
+        matches!(self, Self::All { .. }) || self.has_script()
+    }
+
+    /// Whether it walks over keys it does not name.
+    pub(crate) fn sweeps(&self) -> bool {
+        let sweeps = |command: &Command| command.does_sweep() && command.effect == dormouse_engine::Effect::Reads;
+        match self {
+            Self::One(command, _) => sweeps(command),
+            Self::All { queue, .. } => queue.iter().any(|queued| sweeps(queued.command)),
+        }
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        let writes = |command: &Command| command.effect == dormouse_engine::Effect::Writes;
+        match self {
+            Self::One(command, _) => writes(command),
+            Self::All { queue, .. } => queue.iter().any(|queued| writes(queued.command)),
+        }
+    }
+
+    /// Whether a pause holds it up: what concerns a client alone goes on, so that somebody can end the pause.
+    pub(crate) fn waits_for(&self, pause: Pause) -> bool {
+        let waits = |command: &Command| command.group != Group::Connection;
+        match self {
+            _ if pause.writes_only => self.writes(),
+            Self::One(command, _) => waits(command),
+            Self::All { queue, .. } => queue.iter().any(|queued| waits(queued.command)),
+        }
+    }
+
+    /// Whether running it twice may do something else than running it once.
+    pub(crate) fn matters_twice(&self) -> bool {
+        let matters = |command: &Command| command.effect != dormouse_engine::Effect::Reads;
+        match self {
+            Self::One(command, _) => matters(command),
+            Self::All { queue, .. } => queue.iter().any(|queued| matters(queued.command)),
+        }
+    }
+
+    pub(crate) fn to_job(self, client: Client, once: Option<Arc<Once>>) -> LongJob {
+        let copy = |args: Args<'_>| args.iter().map(|arg| Blob::from(*arg)).collect();
+        match self {
+            Self::One(command, args) => {
+                LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client, once }
+            }
+            Self::All { queue, watching } => LongJob { queue: queue.to_vec(), all: Some(watching), client, once },
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Ran {
+    /// The reply, to be shown once `after` is durable.
+    Done {
+        /// The reply.
+        reply: Reply,
+        /// What it depends on.
+        after: Lsn,
+    },
+    /// Nothing to pop yet. The answer comes through the client's outbox.
+    Parked {
+        /// Names the parked command.
+        ticket: Ticket,
+        /// When to give up, in milliseconds from now.
+        timeout_ms: Option<u64>,
+    },
+    /// A long script holds the database: try again when it is free.
+    Busy,
+    /// Too long to run here: run it with [`Database::run_long`] on a thread that may block.
+    Long(Box<LongJob>),
+    /// It was sent before, and has not been run again.
+    Repeat(Repeat),
+    /// Commands are to wait for a while (`CLIENT PAUSE`): try again soon.
+    Paused,
+}
+
+/// What became of a parked command that gave up.
+#[derive(Debug)]
+pub enum Unparked {
+    /// It is forgotten, and this is its reply.
+    Reply(Reply),
+    /// Its answer is on the way.
+    Answered,
+    /// A long script holds the database: ask again soon.
+    Busy,
+}
+
+/// Work that moved to a thread of its own.
+#[derive(Debug)]
+pub struct LongJob {
+    pub(crate) queue: Vec<Queued>,
+    /// `Some` for a transaction: whether the client's watches count.
+    pub(crate) all: Option<bool>,
+    /// The client, to be given back to its session.
+    pub client: Client,
+    pub(crate) once: Option<Arc<Once>>,
+}
+
+impl LongJob {
+    /// Whether it is the queue of an `EXEC`.
+    pub(crate) const fn is_transaction(&self) -> bool {
+        self.all.is_some()
+    }
+}

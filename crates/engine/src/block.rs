@@ -1,0 +1,29 @@
+//! What a blocked command waits for.
+//!
+//! A handler with nothing to take stops with a [`Block`]; whoever ran it parks the command, runs it again when one of the keys
+//! has been written, and answers for it when the time is up. Nothing here waits.
+
+use dormouse_proto::{Args, Blob, Reply};
+
+/// What a blocked command waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// Keys whose change may unblock it.
+    pub keys: Vec<Blob>,
+    /// How long it waits, in milliseconds; `None` is for ever.
+    pub timeout_ms: Option<u64>,
+    /// The reply when the time is up.
+    pub on_timeout: Reply,
+    /// The command to run again, if not as it came: what it meant by "now" is fixed then.
+    pub again: Option<Vec<Blob>>,
+    /// Whether it wants to know that a key went, too.
+    pub even_if_gone: bool,
+}
+
+impl Block {
+    /// Waits for keys to have something to take.
+    pub fn on(keys: Args<'_>, timeout_ms: Option<u64>, on_timeout: Reply) -> Self {
+        let keys = keys.iter().map(|key| Blob::from(*key)).collect();
+        Self { keys, timeout_ms, on_timeout, again: None, even_if_gone: false }
+    }
+}
