@@ -108,11 +108,12 @@ fn collect(database: &Database, epoch: u32, waiting: &mut Vec<(u64, Blob)>) -> V
 }
 
 fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -> Result<(), dormouse_storage::Error> {
-    let (mut meta, old) = {
-        let state = database.hold_patiently();
+    let (mut meta, old, libraries) = {
+        let mut state = database.hold_patiently();
+        let libraries = state.space.shelf().to_store();
         let (old, epoch) = (state.meta, state.space.epoch());
         let records = if epoch == old.epoch { old.records } else { 0 };
-        (Meta { seq: state.seq, epoch, flushed_seq: state.space.flushed_seq(), records }, old)
+        (Meta { seq: state.seq, epoch, flushed_seq: state.space.flushed_seq(), records }, old, libraries)
     };
     let epoch = meta.epoch;
     let id = database.id();
@@ -125,6 +126,11 @@ fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -
     for key in staged.iter().filter(|staged| staged.epoch == epoch) {
         stage(&mut batch, &mut meta, id, key);
     }
+    match &libraries {
+        Some((_, Some(record))) => batch.put(layout::libraries(id), record.clone()),
+        Some((_, None)) => batch.delete(layout::libraries(id)),
+        None => {}
+    }
     if batch.is_empty() && meta == old {
         return Ok(());
     }
@@ -135,6 +141,9 @@ fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -
         let mut state = database.hold_patiently();
         state.meta = meta;
         state.reaped_until.clear();
+        if let Some((seq, _)) = libraries {
+            state.space.shelf().settle(seq);
+        }
     }
     let written: Vec<&Staged> = staged.iter().filter(|staged| staged.epoch == meta.epoch).collect();
     for some in written.chunks(SETTLED_PER_HOLD) {

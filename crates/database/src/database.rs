@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dormouse_engine::{
-    Block, Client, ClientId, Command, Done, Due, Hub, Keyspace, Moment, Outcome, Parts, Patient, Queued, Record,
-    Source, SourceError, Stop, Ticket, Txn, Waiting, Watchdog, hash,
+    Block, Client, ClientId, Command, Done, Due, Hub, Keyspace, Libraries, Moment, Outcome, Parts, Patient, Queued,
+    Record, Source, SourceError, Stop, Ticket, Txn, Waiting, Watchdog, hash,
 };
 use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
@@ -27,6 +27,7 @@ use crate::once::{Note, Notes, Once, Repeat};
 use crate::record::write_record;
 use crate::recovery::Found;
 use crate::work::{LongJob, Ran, Unparked, Work};
+use crate::script_control::{Leash, ScriptControl};
 
 /// Keys removed in one go because their deadlines have passed.
 const REAP_KEYS_MAX: usize = 128;
@@ -68,13 +69,6 @@ pub enum Delivery {
         /// What it depends on.
         after: Lsn,
     },
-}
-
-/// Ends a long script: by an operator's `SCRIPT KILL`, or by its time limit.
-#[derive(Debug, Default)]
-pub struct ScriptControl {
-    running: AtomicBool,
-    killed: AtomicBool,
 }
 
 struct Parked {
@@ -123,7 +117,7 @@ pub struct Database {
     /// Whether a long script holds, or is about to take, the lock.
     long: AtomicBool,
     long_turn: Mutex<()>,
-    script: ScriptControl,
+    pub(crate) script: ScriptControl,
     /// Changes put off while a long script held the lock; see [`Self::soon`].
     put_off: Mutex<Vec<PutOff>>,
     has_put_off: AtomicBool,
@@ -172,6 +166,11 @@ impl Source for Cold<'_> {
         }
         let split = |key: &bytes::Bytes| layout::split_record(key).map(|(hash, key)| (hash, Blob::from(key)));
         found.iter().map(split).collect::<Result<_, _>>().map_err(|error| self.failed(&error))
+    }
+
+    fn libraries(&self) -> Result<Option<(u64, Libraries)>, SourceError> {
+        let stored = self.store.get(&layout::libraries(self.id)).map_err(|error| self.failed(&error))?;
+        stored.map(|bytes| Libraries::read(&bytes)).transpose().map_err(|error| self.failed(&error))
     }
 }
 
@@ -328,6 +327,7 @@ impl Database {
         self.script.killed.store(false, Ordering::Release);
         let leash = Leash { control: &self.script, limit };
         let mut state = self.state.lock();
+        self.note_long_script(&mut state, moment);
         self.script.running.store(true, Ordering::Release);
         let args: Vec<&[u8]>;
         let work = match (job.all, job.queue.first()) {
@@ -349,10 +349,14 @@ impl Database {
         self.catch_up(&mut state);
         drop(state);
         ran.unwrap_or_else(|| {
-            let error = if killed {
-                "ERR Error running script: script killed by user with SCRIPT KILL. Its changes were taken back."
-            } else {
-                "ERR Error running script: it ran past the time limit. Its changes were taken back."
+            let error = match (killed, self.is_function_running()) {
+                (false, _) => "ERR Error running script: it ran past the time limit. Its changes were taken back.",
+                (true, false) => {
+                    "ERR Error running script: script killed by user with SCRIPT KILL. Its changes were taken back."
+                }
+                (true, true) => {
+                    "ERR Error running script: script killed by user with FUNCTION KILL. Its changes were taken back."
+                }
             };
             Ran::Done { reply: CommandError::text(error).into(), after: Lsn(0) }
         })
@@ -361,15 +365,6 @@ impl Database {
     /// Whether a long script holds the database.
     pub fn is_busy(&self) -> bool {
         self.long.load(Ordering::Acquire)
-    }
-
-    /// Ends the script that holds the database.
-    pub fn kill_script(&self) -> Result<(), CommandError> {
-        if !self.script.running.load(Ordering::Acquire) {
-            return Err(CommandError::NotBusy);
-        }
-        self.script.killed.store(true, Ordering::Release);
-        Ok(())
     }
 
     /// Runs work under the lock. `None` if it was ended by its watchdog, and taken back.
@@ -420,7 +415,7 @@ impl Database {
         })
     }
 
-    fn cold(&self, state: &State) -> Cold<'_> {
+    pub(crate) fn cold(&self, state: &State) -> Cold<'_> {
         Cold { store: &*self.store, id: self.id, epoch: state.space.epoch() }
     }
 
@@ -732,21 +727,6 @@ fn run_all(txn: &mut Txn<'_>, queue: &[Queued]) -> Outcome {
         replies.push(reply);
     }
     Ok(Reply::Array(replies))
-}
-
-struct Leash<'a> {
-    control: &'a ScriptControl,
-    limit: &'a dyn Watchdog,
-}
-
-impl Watchdog for Leash<'_> {
-    fn expired(&self) -> bool {
-        self.control.killed.load(Ordering::Relaxed) || self.limit.expired()
-    }
-
-    fn clock_us(&self) -> u64 {
-        self.limit.clock_us()
-    }
 }
 
 /// How work is to be run.

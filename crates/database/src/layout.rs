@@ -8,6 +8,7 @@
 //! 04 database:4 hash:8 key                                 transaction:8 and note of a request that runs once (`once.rs`)
 //! 05 database:4 transaction:8                              the same note's age and size, oldest first
 //! 06 database:4                                            counts of the notes
+//! 07 database:4                                            its libraries of functions (engine's `Libraries`), if any
 //! ```
 //!
 //! Numbers are big endian, so that byte order is number order: a database, an epoch of it, and a range of hashes are each
@@ -23,6 +24,7 @@ const META: u8 = 3;
 const NOTE: u8 = 4;
 const NOTE_ORDER: u8 = 5;
 const NOTE_COUNTS: u8 = 6;
+const LIBRARIES: u8 = 7;
 const META_VERSION: u8 = 1;
 
 /// Key of the hash seed.
@@ -131,6 +133,13 @@ pub(crate) fn all_note_counts() -> (Vec<u8>, Vec<u8>) {
 /// Key of a database's counts.
 pub(crate) fn meta(id: DatabaseId) -> Vec<u8> {
     let mut key = vec![META];
+    key.extend(id.0.to_be_bytes());
+    key
+}
+
+/// Key of a database's libraries of functions.
+pub(crate) fn libraries(id: DatabaseId) -> Vec<u8> {
+    let mut key = vec![LIBRARIES];
     key.extend(id.0.to_be_bytes());
     key
 }

@@ -16,12 +16,14 @@ mod layout;
 mod once;
 mod record;
 mod recovery;
+mod script_control;
 mod service;
 mod session;
 mod work;
 
-pub use database::{Database, DatabaseId, Delivery, Outbox, ScriptControl};
+pub use database::{Database, DatabaseId, Delivery, Outbox};
 pub use once::{ONCE_KEY_BYTES_MAX, Once, Repeat, WriteAnswer};
+pub use script_control::ScriptControl;
 pub use service::{Account, Credentials, Error, Options, Service};
 pub use session::{Session, Step};
 pub use work::{LongJob, Ran, Unparked, Work};

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use dormouse_engine::{
-    Client, ClientId, Door, Found, Group, Moment, Queued, Run, Session as Special, Ticket, Transaction, Waiting,
-    Watchdog, find, monitor_line, redacted,
+    Client, ClientId, Door, Found, Group, Hub, Keyspace, Moment, Queued, Run, Session as Special, Ticket, Transaction,
+    Waiting, Watchdog, find, monitor_line, redacted,
 };
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 use dormouse_storage::Lsn;
@@ -223,7 +223,8 @@ impl Session {
         let ran = database.run_once(&mut self.client, work, self.once.as_ref(), moment, leash);
         if matches!(ran, Ran::Busy) && found.command.is_while_busy() {
             let before = self.client.clone();
-            let step = self.run_detached(found, args, moment);
+            let (mut space, mut hub) = database.beside();
+            let step = self.run_beside(&mut space, &mut hub, found, args, moment);
             database.catch_up_with(before, &mut self.client);
             return step;
         }
@@ -237,11 +238,22 @@ impl Session {
 
     /// `QUIT`, `RESET` and kin of a connection without a database, or while a long script holds it.
     fn run_detached(&mut self, found: &Found, args: Args<'_>, moment: Moment) -> Step {
-        let (mut space, mut hub) = (dormouse_engine::Keyspace::default(), dormouse_engine::Hub::default());
+        let (mut space, mut hub) = (Keyspace::default(), Hub::default());
+        self.run_beside(&mut space, &mut hub, found, args, moment)
+    }
+
+    fn run_beside(
+        &mut self,
+        space: &mut Keyspace,
+        hub: &mut Hub,
+        found: &Found,
+        args: Args<'_>,
+        moment: Moment,
+    ) -> Step {
         let parts = dormouse_engine::Parts {
-            space: &mut space,
+            space,
             source: &dormouse_engine::Nothing,
-            hub: &mut hub,
+            hub,
             client: &mut self.client,
             watchdog: &dormouse_engine::Patient,
             moment,
@@ -338,13 +350,14 @@ impl Session {
 
     /// A busy database has kept a client waiting for too long.
     pub fn busy(&mut self) -> Reply {
+        let busy = self.account.as_ref().map_or(CommandError::Busy, |account| account.database.busy_error());
         if self.client.last_command == "EXEC" {
-            return self.abort_exec(&CommandError::Busy);
+            return self.abort_exec(&busy);
         }
         if let Some(transaction) = &mut self.client.transaction {
             transaction.broken = true;
         }
-        CommandError::Busy.into()
+        busy.into()
     }
 
     // --- commands about the session itself -------------------------------------------------------------------------
@@ -359,6 +372,10 @@ impl Session {
             Special::Exec => self.exec(moment, leash),
             Special::ScriptKill => match &self.account {
                 Some(account) => Step::now(account.database.kill_script().map_or_else(Reply::from, |()| Reply::OK)),
+                None => Step::now(CommandError::NoAuth),
+            },
+            Special::FunctionKill => match &self.account {
+                Some(account) => Step::now(account.database.kill_function().map_or_else(Reply::from, |()| Reply::OK)),
                 None => Step::now(CommandError::NoAuth),
             },
             Special::Wait => self.wait(args),

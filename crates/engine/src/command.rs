@@ -37,6 +37,8 @@ pub enum Session {
     Exec,
     /// `SCRIPT KILL`: reaches a script that holds the database.
     ScriptKill,
+    /// `FUNCTION KILL`: the same for a function.
+    FunctionKill,
     /// `WAIT`, `WAITAOF`: wait for the log.
     Wait,
     /// `CLIENT UNBLOCK`: reaches a parked command.

@@ -34,6 +34,12 @@ pub struct Limits {
     pub scripts_max: usize,
     /// Most bytes of text they may have together; the oldest go first, and a script longer than this is refused.
     pub scripts_bytes_max: usize,
+    /// Most libraries of functions.
+    pub libraries_max: usize,
+    /// Most bytes of memory they may take together, their texts and what is known of each function.
+    pub libraries_bytes_max: usize,
+    /// Most Lua instructions a library may take to load, in thousands, however fast the machine is.
+    pub library_load_kinstructions_max: u32,
     /// Most bytes a transaction may queue.
     pub transaction_bytes_max: usize,
     /// Most entries of a stream that may be pending with one consumer.
@@ -57,6 +63,9 @@ impl Default for Limits {
             script_bytes_max: 64 << 20,
             scripts_max: 10_000,
             scripts_bytes_max: 64 << 20,
+            libraries_max: 1_000,
+            libraries_bytes_max: 8 << 20,
+            library_load_kinstructions_max: 20_000,
             transaction_bytes_max: 256 << 20,
             pending_max: 100_000,
             reply_bytes_max: 600 << 20,
@@ -146,6 +155,8 @@ pub struct Hub {
     pub pause: Option<Pause>,
     /// Clients whose connections are to end, for the layer above to see to.
     pub killed: Vec<ClientId>,
+    /// The script that holds the database, for who asks meanwhile.
+    pub running: Option<Running>,
     /// One line for each connected client, refreshed as it works.
     pub clients: BTreeMap<ClientId, crate::client::Client>,
     /// The setting `notify-keyspace-events`.
@@ -173,6 +184,23 @@ pub struct Pause {
     pub until_ms: u64,
     /// Whether commands that only read go on.
     pub writes_only: bool,
+}
+
+/// A script at work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Running {
+    /// One that `SCRIPT KILL` ends.
+    #[default]
+    Script,
+    /// One that `FUNCTION KILL` ends, as `FUNCTION STATS` shows it.
+    Function {
+        /// Its name.
+        name: String,
+        /// The command that runs it.
+        command: Vec<Blob>,
+        /// When that began, in milliseconds since the Unix epoch.
+        since_ms: u64,
+    },
 }
 
 /// What the server says of itself; the engine only prints it.

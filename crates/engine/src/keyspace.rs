@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use dormouse_proto::Blob;
 
 use crate::codec::{Corrupt, Reader, put_int};
+use crate::libraries::{Libraries, Shelf};
 use crate::scan_map::ScanMap;
 use crate::value::Value;
 
@@ -134,6 +135,9 @@ pub trait Source {
     /// Stored keys with a hash of at least `from`, by rising hash, at least `count` of them if there are as many; all
     /// keys of the last hash are included.
     fn keys(&self, from: u64, count: usize) -> Result<Vec<(u64, Blob)>, SourceError>;
+
+    /// The libraries of functions, and the transaction that last changed them.
+    fn libraries(&self) -> Result<Option<(u64, Libraries)>, SourceError>;
 }
 
 /// A source without keys, for databases that live in memory alone (tests, simulation).
@@ -147,6 +151,10 @@ impl Source for Nothing {
 
     fn keys(&self, _: u64, _: usize) -> Result<Vec<(u64, Blob)>, SourceError> {
         Ok(Vec::new())
+    }
+
+    fn libraries(&self) -> Result<Option<(u64, Libraries)>, SourceError> {
+        Ok(None)
     }
 }
 
@@ -164,6 +172,8 @@ pub struct Keyspace {
     bytes: usize,
     epoch: u32,
     flushed_seq: u64,
+    /// Libraries of functions, which are no keys and stay when the keys go.
+    pub(crate) shelf: Shelf,
 }
 
 impl Keyspace {
@@ -208,8 +218,21 @@ impl Keyspace {
     }
 
     /// Bytes of memory its keys take, near enough.
-    pub const fn memory_bytes(&self) -> usize {
-        self.bytes
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes + self.shelf.memory_bytes()
+    }
+
+    /// The libraries of functions, between memory and the store.
+    pub const fn shelf(&mut self) -> &mut Shelf {
+        &mut self.shelf
+    }
+
+    /// Brings the libraries of functions into memory.
+    pub fn load_libraries(&mut self, source: &dyn Source) -> Result<(), SourceError> {
+        if self.shelf.here().is_none() {
+            self.shelf.admit(source.libraries()?);
+        }
+        Ok(())
     }
 
     /// Counts the times the database was emptied; part of the store's keys, so that emptying is instant.
@@ -354,7 +377,14 @@ impl Keyspace {
     /// Empties the database; what the store has belongs to an epoch that is over. Returns the old content.
     pub(crate) fn flush(&mut self, seq: u64) -> Self {
         let epoch = self.epoch.wrapping_add(1);
-        std::mem::replace(self, Self { epoch, flushed_seq: seq, ..Self::default() })
+        let shelf = std::mem::take(&mut self.shelf);
+        std::mem::replace(self, Self { epoch, flushed_seq: seq, shelf, ..Self::default() })
+    }
+
+    /// Takes a flush back: the old content returns, under the libraries there are now.
+    pub(crate) fn unflush(&mut self, old: Self) {
+        let shelf = std::mem::take(&mut self.shelf);
+        *self = Self { shelf, ..old };
     }
 
     /// Removes a cold key without looking at its value: the store said that it is past this deadline.
@@ -474,6 +504,9 @@ impl Keyspace {
         }
         for (hash, key) in leaving {
             self.evict(hash, &key);
+        }
+        if next == 0 {
+            self.shelf.cool();
         }
         next
     }

@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    bitmap, connection, dump, generic, geo, hash, hyperloglog, json, list, monitor, object, pubsub, scripting, server,
-    set, slow, sort, standalone, stream, string, transaction, zset,
+    bitmap, connection, dump, function, generic, geo, hash, hyperloglog, json, list, monitor, object, pubsub, scripting,
+    server, set, slow, sort, standalone, stream, string, transaction, zset,
 };
 
 /// Rows by type, in reading order.
@@ -33,6 +33,7 @@ const ROWS: &[&[Command]] = &[
     pubsub::ROWS,
     transaction::ROWS,
     scripting::ROWS,
+    function::ROWS,
     connection::ROWS,
     server::ROWS,
     monitor::ROWS,

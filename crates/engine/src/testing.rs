@@ -10,7 +10,8 @@ use crate::client::{Client, ClientId, Door, Grant};
 use crate::hub::Hub;
 use crate::keyspace::{Keyspace, Nothing};
 use crate::moment::Moment;
-use crate::txn::{Done, Outcome, Parts, Stop, Txn, replay};
+use crate::replay::replay;
+use crate::txn::{Done, Outcome, Parts, Stop, Txn};
 use crate::watchdog::Patient;
 
 /// See the module's text.
@@ -130,11 +131,12 @@ impl Bench {
     }
 }
 
-/// Every live key with its deadline and value, in an order of its own.
+/// Every live key with its deadline and value, in an order of its own, and the libraries of functions.
 fn dump(space: &Keyspace) -> Vec<(Vec<u8>, u64, String)> {
     let live = space.iter().filter_map(|(key, entry)| Some((key, entry, entry.value.as_ref()?)));
     let mut keys: Vec<_> =
         live.map(|(key, entry, value)| (key.to_vec(), entry.expires_at, value.canonical())).collect();
+    keys.push((b"libraries".to_vec(), 0, space.shelf.canonical()));
     keys.sort();
     keys
 }

@@ -6,37 +6,44 @@
 //! the database meanwhile, so nobody sees a half of it; and nothing is shown before it is on disk, because the caller
 //! waits for the newest sequence number the work has [seen](Done::seen).
 
+use std::sync::Arc;
+
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
 pub use crate::block::Block;
 use crate::client::Client;
-use crate::codec::{Corrupt, Reader, put_bytes, put_int};
+use crate::codec::{put_bytes, put_int};
 use crate::command::{Command, Effect};
 use crate::hub::{Event, Hub, Notifications, Scripts};
 use crate::keyspace::{Due, Keyspace, Loan, Source, SourceError};
+use crate::libraries::{self, Libraries, Library};
 use crate::moment::{Moment, Random};
 use crate::scan_map::{Cursor, hash};
 use crate::types::hash::{Change, Hash};
 use crate::types::monitor;
-use crate::value::{AnyChange, Kind, Type, Value};
+use crate::value::{AnyChange, Kind, Value};
 use crate::watchdog::Watchdog;
 
 /// Effects, as the journal writes them. Each follows the key it is about, which is written once for a run of effects.
-mod op {
+pub(crate) mod op {
     /// The key of what follows.
-    pub(super) const KEY: u8 = 1;
+    pub(crate) const KEY: u8 = 1;
     /// A whole value with its deadline.
-    pub(super) const PUT: u8 = 2;
+    pub(crate) const PUT: u8 = 2;
     /// The key is gone.
-    pub(super) const DELETE: u8 = 3;
+    pub(crate) const DELETE: u8 = 3;
     /// A new deadline; 0 is none.
-    pub(super) const EXPIRE: u8 = 4;
+    pub(crate) const EXPIRE: u8 = 4;
     /// An empty value of a type, without deadline.
-    pub(super) const CREATE: u8 = 5;
+    pub(crate) const CREATE: u8 = 5;
     /// A change of a value, after its type's tag.
-    pub(super) const CHANGE: u8 = 6;
+    pub(crate) const CHANGE: u8 = 6;
     /// Every key is gone.
-    pub(super) const FLUSH: u8 = 7;
+    pub(crate) const FLUSH: u8 = 7;
+    /// A whole library of functions. What is about libraries stands at the front of a record.
+    pub(crate) const LIBRARY: u8 = 8;
+    /// A library is gone: its name.
+    pub(crate) const NO_LIBRARY: u8 = 9;
 }
 
 /// Parts of values that [`Txn::reap`] removes at most: whoever comes next waits so long.
@@ -181,6 +188,8 @@ pub struct Touched {
 struct Journal {
     bytes: Vec<u8>,
     key: Option<Blob>,
+    /// Effects on libraries. They stand in front of the others, so that a replay that has no use for keys finds them.
+    libraries: Vec<u8>,
     undo: Option<Vec<Undo>>,
 }
 
@@ -192,9 +201,23 @@ enum Undo {
     Flush(Box<Keyspace>),
     Scripts(Scripts),
     Events(Notifications),
+    Library(libraries::Change),
 }
 
 impl Journal {
+    const fn len(&self) -> usize {
+        self.bytes.len() + self.libraries.len()
+    }
+
+    /// All effects, in the order of a record.
+    fn into_bytes(mut self) -> Vec<u8> {
+        if self.libraries.is_empty() {
+            return self.bytes;
+        }
+        self.libraries.append(&mut self.bytes);
+        self.libraries
+    }
+
     fn about(&mut self, key: &[u8]) {
         if self.key.as_deref() != Some(key) {
             self.bytes.reserve(key.len() + JOURNAL_ROOM);
@@ -263,7 +286,7 @@ impl<'a> Txn<'a> {
     pub fn finish(self) -> Done {
         Done {
             seen: self.seen,
-            journal: self.journal.bytes,
+            journal: self.journal.into_bytes(),
             only_read: self.only_read,
             touched: self.touched.unwrap_or_default(),
             publications: self.publications,
@@ -301,9 +324,10 @@ impl<'a> Txn<'a> {
                     let (value, expires_at) = moved.unwrap_or_default();
                     self.space.replace(hash(&from), &from, value, expires_at, self.seq);
                 }
-                Undo::Flush(old) => *self.space = *old,
+                Undo::Flush(old) => self.space.unflush(*old),
                 Undo::Scripts(old) => drop(self.hub.replace_scripts(old)),
                 Undo::Events(old) => self.hub.events = old,
+                Undo::Library(change) => drop(self.space.shelf.apply(change, self.seq)),
             }
         }
     }
@@ -314,7 +338,7 @@ impl<'a> Txn<'a> {
             self.show(args);
         }
         command.check_limits(self, args)?;
-        if self.journal.bytes.len() > self.hub.limits.journal_bytes_max && command.effect == Effect::Writes {
+        if self.journal.len() > self.hub.limits.journal_bytes_max && command.effect == Effect::Writes {
             return Err(CommandError::RecordTooLarge.into());
         }
         self.reading = command.effect == Effect::Reads;
@@ -791,6 +815,46 @@ impl<'a> Txn<'a> {
         reaped
     }
 
+    // --- libraries of functions ----------------------------------------------------------------------------------
+
+    /// The libraries, as they are now.
+    pub(crate) fn libraries(&mut self) -> Result<Arc<Libraries>, Stop> {
+        self.space.load_libraries(self.source)?;
+        let (seq, libraries) = self.space.shelf.lend();
+        self.seen = self.seen.max(seq);
+        Ok(libraries)
+    }
+
+    /// Adds a library, in the place of another of the same name.
+    pub(crate) fn put_library(&mut self, library: Arc<Library>) -> Result<(), Stop> {
+        self.space.load_libraries(self.source)?;
+        self.journal.libraries.push(op::LIBRARY);
+        library.write(&mut self.journal.libraries);
+        self.change_libraries(libraries::Change::Put(library));
+        Ok(())
+    }
+
+    /// Removes a library; whether it was there.
+    pub(crate) fn remove_library(&mut self, name: &str) -> Result<bool, Stop> {
+        if self.libraries()?.get(name).is_none() {
+            return Ok(false);
+        }
+        self.journal.libraries.push(op::NO_LIBRARY);
+        put_bytes(&mut self.journal.libraries, name.as_bytes());
+        self.change_libraries(libraries::Change::Remove(name.to_owned()));
+        Ok(true)
+    }
+
+    fn change_libraries(&mut self, change: libraries::Change) {
+        let inverse = self.space.shelf.apply(change, self.seq);
+        self.journal.undo(|| Undo::Library(inverse));
+    }
+
+    /// Tells the watchdog that a script begins.
+    pub(crate) fn begins(&self, function: Option<&str>, command: Args<'_>) {
+        self.watchdog.begins(function, command);
+    }
+
     // --- telling others ------------------------------------------------------------------------------------------
 
     /// Publishes a message when the work is done; how many will get it.
@@ -865,121 +929,4 @@ impl<T: Kind> Drop for Edit<'_, T> {
             self.journal.undo(|| Undo::Replace { hash, key, value: Some(value), expires_at });
         }
     }
-}
-
-/// Applies the effects of one record of the log to the keys, skipping what a key already holds.
-///
-/// A checkpoint takes keys one by one while others change, so the store may be ahead of the log's start for some keys; the
-/// sequence number of each key says which effects it has seen, and that of the last flush which effects are moot.
-pub fn replay(space: &mut Keyspace, source: &dyn Source, seq: u64, journal: &[u8]) -> Result<(), ReplayError> {
-    if seq < space.flushed_seq() {
-        return Ok(());
-    }
-    // The record of the last flush itself: what follows the flush in it still counts.
-    let mut moot = if seq == space.flushed_seq() { flushes(journal)? } else { 0 };
-    let mut input = Reader::new(journal);
-    let mut key = Blob::new();
-    let mut at = 0;
-    // Several effects of one record reach the same key: it counts as new until the record ends.
-    let mut ours: hashbrown::HashSet<Blob> = hashbrown::HashSet::new();
-    while !input.is_done() {
-        let op = input.byte()?;
-        match op {
-            op::KEY => {
-                key = input.blob()?;
-                at = hash(&key);
-                if moot == 0 {
-                    space.load(at, &key, source)?;
-                }
-                continue;
-            }
-            op::FLUSH => {
-                match moot {
-                    0 => drop(space.flush(seq)),
-                    _ => moot -= 1,
-                }
-                ours.clear();
-                continue;
-            }
-            _ => {}
-        }
-        let newer = moot == 0 && (ours.contains(&key) || space.find(at, &key).is_none_or(|entry| entry.seq < seq));
-        if newer {
-            ours.insert(key.clone());
-        }
-        replay_one(space, at, &key, op, &mut input, newer.then_some(seq))?;
-    }
-    Ok(())
-}
-
-/// How many times a record flushes.
-fn flushes(journal: &[u8]) -> Result<usize, ReplayError> {
-    let mut input = Reader::new(journal);
-    let mut nowhere = Keyspace::default();
-    let mut count = 0;
-    while !input.is_done() {
-        match input.byte()? {
-            op::KEY => drop(input.bytes()?),
-            op::FLUSH => count += 1,
-            op => replay_one(&mut nowhere, 0, &Blob::new(), op, &mut input, None)?,
-        }
-    }
-    Ok(count)
-}
-
-fn replay_one(
-    space: &mut Keyspace,
-    at: u64,
-    key: &Blob,
-    op: u8,
-    input: &mut Reader<'_>,
-    seq: Option<u64>,
-) -> Result<(), ReplayError> {
-    match op {
-        op::PUT => {
-            let expires_at = input.int()?;
-            let value = Value::read(input)?;
-            if let Some(seq) = seq {
-                space.replace(at, key, Some(value), expires_at, seq);
-            }
-        }
-        op::DELETE => {
-            if let Some(seq) = seq {
-                space.replace(at, key, None, 0, seq);
-            }
-        }
-        op::EXPIRE => {
-            let expires_at = input.int()?;
-            if let Some(mut loan) = seq.and_then(|seq| space.lend(at, key, seq)) {
-                loan.set_deadline(expires_at);
-            }
-        }
-        op::CREATE => {
-            let kind = Type::from_tag(input.byte()?)?;
-            if let Some(seq) = seq {
-                space.replace(at, key, Some(Value::empty(kind)), 0, seq);
-            }
-        }
-        op::CHANGE => {
-            let change = AnyChange::read(input)?;
-            if let Some(loan) = seq.and_then(|seq| space.lend(at, key, seq))
-                && let Some(value) = &mut loan.entry.value
-            {
-                value.apply(change).ok_or(Corrupt("a change that fits the key's type"))?;
-            }
-        }
-        _ => return Err(Corrupt("an effect this release knows").into()),
-    }
-    Ok(())
-}
-
-/// Why the log could not be replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReplayError {
-    /// The record is not one of ours.
-    #[error(transparent)]
-    Corrupt(#[from] Corrupt),
-    /// The store could not be read.
-    #[error(transparent)]
-    Source(#[from] SourceError),
 }

@@ -86,6 +86,9 @@ pub enum CommandError {
     /// A script has run past the time limit and holds the database.
     #[error("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")]
     Busy,
+    /// The same of a function.
+    #[error("BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.")]
+    BusyFunction,
     /// `SCRIPT KILL` with nothing to kill.
     #[error("NOTBUSY No scripts in execution right now.")]
     NotBusy,

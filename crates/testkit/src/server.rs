@@ -29,6 +29,9 @@ const VALKEY_WORDS: &[(&str, &str)] = &[
     ("Lua redis lib command arguments must be", "Command arguments must be"),
     ("ERR redis.setresp() requires", "ERR server.setresp() requires"),
     ("ERR redis.log() requires", "ERR server.log() requires"),
+    ("redis.register_function", "server.register_function"),
+    ("ERR Error registering functions: ERR Library names can", "ERR Function names can"),
+    ("ERR Error registering functions: ERR Function already exists", "ERR Function already exists"),
     ("Invalid command passed to redis.acl_check_cmd()", "Invalid command passed to server.acl_check_cmd()"),
     ("exactly one of BYRADIUS and BYBOX can", "exactly one of BYRADIUS, BYBOX and BYPOLYGON can"),
 ];
@@ -101,14 +104,16 @@ fn with_code(error: CommandError) -> CommandError {
     }
 }
 
-/// Valkey does not tell which script has failed: `… script: <sha1>, on @user_script:1.` lacks the name there.
+/// Valkey does not tell which script or function has failed: `… script: <name>, on @user_script:1.` lacks the name there.
 fn without_script_name(text: &str) -> String {
     const BEFORE: &str = "script: ";
-    const AFTER: &str = ", on @user_script:";
-    let named = text.find(AFTER).and_then(|end| {
-        let start = end.checked_sub(SHA1_DIGITS)?;
-        let is_name = text.get(start..end)?.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (is_name && text[..start].ends_with(BEFORE)).then_some((start, end))
+    let named = text.rfind(BEFORE).and_then(|before| {
+        let start = before + BEFORE.len();
+        let end = start + text[start..].find(", on @user_")?;
+        let (name, place) = (&text[start..end], &text[end..]);
+        let is_script = name.len() == SHA1_DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_function = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (is_script || is_function && place.starts_with(", on @user_function:")).then_some((start, end))
     });
     match named {
         Some((start, end)) => format!("{}{}", &text[..start], &text[end + ", ".len()..]),

@@ -11,6 +11,7 @@
 //! within a budget, and one that is not exactly right is refused: nothing of it is ever stored.
 
 mod checksum;
+mod functions;
 pub(crate) mod listpack;
 mod lzf;
 mod packed;
@@ -23,6 +24,7 @@ mod real;
 #[cfg(test)]
 mod tests;
 
+pub use self::functions::{dump_libraries, restore_libraries};
 pub use self::read::restore;
 pub use self::write::dump;
 
@@ -58,6 +60,9 @@ mod encoding {
     pub(super) const STREAM_3: u8 = 21;
     pub(super) const HASH_DEADLINES: u8 = 24;
     pub(super) const HASH_LISTPACK_DEADLINES: u8 = 25;
+    pub(super) const LIBRARY: u8 = 245;
+    /// From before 7.0 was released.
+    pub(super) const LIBRARY_EARLY: u8 = 246;
 }
 
 /// A value of a module: which module it is from, then parts that say what they are. Of the modules there are, we have

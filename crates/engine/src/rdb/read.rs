@@ -32,7 +32,7 @@ mod node {
 
 /// The value in a payload, which may take up to `bytes_max` of memory, near enough.
 pub fn restore(payload: &[u8], bytes_max: usize) -> Result<Value> {
-    let mut cursor = Cursor { rest: unseal(payload)?, expanded_bytes_max: bytes_max };
+    let mut cursor = Cursor::expanding(unseal(payload)?, bytes_max);
     let value = value(&mut cursor, &mut Budget(bytes_max))?;
     cursor.end()?;
     // Redis has no empty collections, and neither have we.
@@ -294,6 +294,11 @@ impl<'a> Cursor<'a> {
     /// For bytes without compressed strings in them.
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, expanded_bytes_max: 0 }
+    }
+
+    /// For bytes whose compressed strings may each become as long as this.
+    pub(super) const fn expanding(bytes: &'a [u8], expanded_bytes_max: usize) -> Self {
+        Self { rest: bytes, expanded_bytes_max }
     }
 
     /// How many bytes there are.

@@ -96,16 +96,11 @@ fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<
 /// Fills the table `redis`, but for `call` and `pcall`, which belong to a run.
 pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
-    for (name, value) in [("LOG_DEBUG", 0), ("LOG_VERBOSE", 1), ("LOG_NOTICE", 2), ("LOG_WARNING", 3)] {
-        redis.raw_set(name, value)?;
-    }
+    put_common(lua, &redis)?;
     for (name, value) in [("REPL_NONE", 0), ("REPL_AOF", 1), ("REPL_SLAVE", 2), ("REPL_REPLICA", 2), ("REPL_ALL", 3)] {
         redis.raw_set(name, value)?;
     }
-    redis.raw_set("REDIS_VERSION", REDIS_VERSION)?;
-    redis.raw_set("REDIS_VERSION_NUM", version_number(REDIS_VERSION))?;
     redis.raw_set("sha1hex", lua.create_function(|_, args| sha1hex(&args))?)?;
-    redis.raw_set("log", lua.create_function(|_, args| log(&args))?)?;
     redis.raw_set("error_reply", lua.create_function(|lua, args| error_reply(lua, &args))?)?;
     redis.raw_set("status_reply", lua.create_function(|lua, args| status_reply(lua, &args))?)?;
     let kept = Rc::clone(shared);
@@ -116,6 +111,16 @@ pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     redis.raw_set("replicate_commands", lua.create_function(|_, _: MultiValue| Ok(true))?)?;
     redis.raw_set("set_repl", lua.create_function(|_, args| set_repl(&args))?)?;
     Ok(redis)
+}
+
+/// What `redis` has at work and while a library is loaded.
+pub(super) fn put_common(lua: &Lua, redis: &Table) -> mlua::Result<()> {
+    for (name, value) in [("LOG_DEBUG", 0), ("LOG_VERBOSE", 1), ("LOG_NOTICE", 2), ("LOG_WARNING", 3)] {
+        redis.raw_set(name, value)?;
+    }
+    redis.raw_set("REDIS_VERSION", REDIS_VERSION)?;
+    redis.raw_set("REDIS_VERSION_NUM", version_number(REDIS_VERSION))?;
+    redis.raw_set("log", lua.create_function(|_, args| log(&args))?)
 }
 
 fn version_number(version: &str) -> i64 {

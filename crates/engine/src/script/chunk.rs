@@ -18,6 +18,8 @@ pub(super) struct Flags {
 
 /// The name Lua's errors give a script.
 pub(super) const NAME: &str = "@user_script";
+/// The name they give a library.
+const LIBRARY_NAME: &str = "@user_function";
 
 /// Splits a script into its flags and the text Lua sees. The line break of the first line stays, so that errors count
 /// lines as the author does.
@@ -53,17 +55,27 @@ fn split(source: &[u8]) -> Result<(Flags, &[u8]), CommandError> {
 /// Compiles a script.
 pub(super) fn compile(lua: &Lua, source: &[u8]) -> Result<(Flags, Function), CommandError> {
     let (flags, body) = split(source)?;
-    // Compiled code must never come from outside: Lua trusts it blindly.
-    let loaded = lua.load(body).set_name(NAME).set_mode(ChunkMode::Text).into_function();
-    let function = loaded.map_err(|error| {
-        let reason = match &error {
-            mlua::Error::SyntaxError { message, .. } => message.clone(),
-            mlua::Error::MemoryError(_) => "not enough memory".to_owned(),
-            other => other.to_string(),
-        };
-        CommandError::from(format!("ERR Error compiling script (new function): {reason}"))
-    })?;
+    let function = into_function(lua, body, NAME)
+        .map_err(|reason| CommandError::from(format!("ERR Error compiling script (new function): {reason}")))?;
     Ok((flags, function))
+}
+
+/// Compiles a library, whose first line has been read.
+pub(super) fn compile_library(lua: &Lua, source: &[u8]) -> Result<(Flags, Function), CommandError> {
+    let end = source.iter().position(|&byte| byte == b'\n').unwrap_or(source.len());
+    let function = into_function(lua, &source[end..], LIBRARY_NAME)
+        .map_err(|reason| CommandError::from(format!("ERR Error compiling function: {reason}")))?;
+    Ok((Flags::default(), function))
+}
+
+fn into_function(lua: &Lua, body: &[u8], name: &str) -> Result<Function, String> {
+    // Compiled code must never come from outside: Lua trusts it blindly.
+    let loaded = lua.load(body).set_name(name).set_mode(ChunkMode::Text).into_function();
+    loaded.map_err(|error| match error {
+        mlua::Error::SyntaxError { message, .. } => message,
+        mlua::Error::MemoryError(_) => "not enough memory".to_owned(),
+        other => other.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A script is a command that runs commands: everything it does goes through [`Txn::run`], so it reads, writes, journals
 //! and rolls back like any other work, and the log never holds Lua. Each thread keeps one interpreter (`vm.rs`) between
 //! scripts; `sandbox.rs` builds what a script may see, `api.rs` is the table `redis`, `convert.rs` is the border between
-//! Lua values and replies, and each library of Redis's has a file of its own.
+//! Lua values and replies, and each library of Redis's has a file of its own. `library.rs` is about users' own libraries.
 //!
 //! Two scripts must never see each other: globals and libraries cannot be changed, and settings start afresh each time.
 //! A script must never outlive its time or its memory: long work asks the watchdog, whoever does it, and no `pcall`
@@ -15,6 +15,7 @@ mod chunk;
 mod cjson;
 mod cmsgpack;
 mod convert;
+mod library;
 mod number;
 mod pattern;
 mod sandbox;
@@ -30,7 +31,10 @@ use sha1::{Digest, Sha1};
 
 use crate::client::Grant;
 use crate::command::{Command, Effect, Run};
+use crate::libraries;
 use crate::txn::{Outcome, Txn};
+
+pub(crate) use self::library::{load, name as library_name};
 
 /// Restrictions of the script at work.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +87,8 @@ pub(crate) struct Call<'a> {
     pub(crate) args: Args<'a>,
     /// Whether writes are refused, whatever the script's own flags say.
     pub(crate) read_only: bool,
+    /// The command that runs it.
+    pub(crate) command: Args<'a>,
 }
 
 /// Compiles a script ahead of its run, or says why it cannot be.
@@ -92,8 +98,19 @@ pub(crate) fn compile(source: &[u8], sha: &str) -> Result<(), CommandError> {
 
 /// Runs a script.
 pub(crate) fn run(txn: &mut Txn<'_>, call: Call<'_>) -> Outcome {
+    txn.begins(None, call.command);
     let may_block = std::mem::replace(&mut txn.may_block, false);
     let outcome = vm::run(txn, call);
+    txn.script = None;
+    txn.may_block = may_block;
+    outcome
+}
+
+/// Runs a function of a library, whose text and hash are in `call`.
+pub(crate) fn run_function(txn: &mut Txn<'_>, function: &libraries::Function, call: Call<'_>) -> Outcome {
+    txn.begins(Some(&function.name), call.command);
+    let may_block = std::mem::replace(&mut txn.may_block, false);
+    let outcome = vm::run_function(txn, function, call);
     txn.script = None;
     txn.may_block = may_block;
     outcome

@@ -144,4 +144,9 @@ function out.protect(script)
   return xpcall(script, helper.noted)
 end
 
+-- As `protect`, for a function of a library.
+function out.protect_function(callback, keys, args)
+  return xpcall(function() return (callback(keys, args)) end, helper.noted)
+end
+
 return out

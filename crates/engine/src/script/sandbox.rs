@@ -16,7 +16,7 @@ use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use super::number::general;
 use super::vm::{Failure, Fault, Shared};
-use super::{api, bit, cjson, cmsgpack, strings, structs};
+use super::{api, bit, cjson, cmsgpack, library, strings, structs};
 
 /// Lua's own functions that scripts get as they are.
 const PLAIN: &[&str] = &[
@@ -47,8 +47,14 @@ pub(super) struct Sandbox {
     base: Table,
     /// Behind `redis`.
     redis: Table,
+    /// Stands behind the globals instead while a library is loaded.
+    loading: Table,
+    /// The metatable that says which of the two it is.
+    front: Table,
     /// Calls a function, noting the error if it fails.
     pub(super) protect: Function,
+    /// As `protect`, for a function of a library and its two arguments.
+    pub(super) protect_function: Function,
 }
 
 impl Sandbox {
@@ -64,6 +70,14 @@ impl Sandbox {
             // Setting a field that is there to nil allocates nothing.
             let _ = self.base.raw_set(name, Value::Nil);
         }
+    }
+
+    /// Loads a library: runs its text where it sees nothing but the means to register functions.
+    pub(super) fn load(&self, library: &Function) -> mlua::Result<(bool, Value)> {
+        self.front.raw_set("__index", &self.loading)?;
+        let loaded = self.protect.call(library);
+        self.front.raw_set("__index", &self.base)?;
+        loaded
     }
 
     /// Makes `door` this run's `redis.call`.
@@ -125,8 +139,14 @@ pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Sandbox> {
     globals.clear()?;
     base.raw_set("_G", &globals)?;
     refuse_missing(lua, &base)?;
-    lock.guard(lua, &globals, base.clone())?;
-    Ok(Sandbox { base, redis, protect: own.raw_get("protect")? })
+    let front = lock.guard(lua, &globals, base.clone())?;
+    let loading = lua.create_table()?;
+    let registering = library::build(lua, shared)?;
+    refuse_missing(lua, &registering)?;
+    loading.raw_set("redis", lock.front(lua, registering)?)?;
+    refuse_missing(lua, &loading)?;
+    let (protect, protect_function) = (own.raw_get("protect")?, own.raw_get("protect_function")?);
+    Ok(Sandbox { base, redis, loading, front, protect, protect_function })
 }
 
 /// Makes tables read-only.
@@ -143,8 +163,8 @@ impl Lock {
         Ok(Self { locked: lua.create_table()?, deny })
     }
 
-    /// Makes `table`, which must be empty, show `real` without letting it be changed.
-    fn guard(&self, lua: &Lua, table: &Table, real: Table) -> mlua::Result<()> {
+    /// Makes `table`, which must be empty, show `real` without letting it be changed. Returns its metatable.
+    fn guard(&self, lua: &Lua, table: &Table, real: Table) -> mlua::Result<Table> {
         let metatable = lua.create_table()?;
         metatable.raw_set("__index", real)?;
         metatable.raw_set("__newindex", &self.deny)?;
@@ -155,8 +175,9 @@ impl Lock {
         innermost.raw_set("__metatable", false)?;
         shown.set_metatable(Some(innermost))?;
         metatable.raw_set("__metatable", shown)?;
-        table.set_metatable(Some(metatable))?;
-        self.locked.raw_set(table, true)
+        table.set_metatable(Some(metatable.clone()))?;
+        self.locked.raw_set(table, true)?;
+        Ok(metatable)
     }
 
     /// A read-only view of a library.

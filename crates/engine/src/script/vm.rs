@@ -18,6 +18,7 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLi
 use super::convert::{self, Fields};
 use super::sandbox::{self, Sandbox};
 use super::{Call, Scope, api, chunk};
+use crate::libraries;
 use crate::txn::{Outcome, Stop, Txn};
 
 /// Instructions between two questions to the watchdog.
@@ -66,6 +67,23 @@ enum Knock {
     Permission,
 }
 
+/// What `redis.register_function` is called for.
+#[derive(Debug, Default)]
+pub(super) enum Registering {
+    /// No library is loaded: nobody can call it.
+    #[default]
+    Nothing,
+    /// To learn what a library has.
+    All(Vec<libraries::Function>),
+    /// To call one of its functions.
+    One {
+        /// Its name, in any case.
+        wanted: String,
+        /// The function, once it was registered.
+        found: Option<Function>,
+    },
+}
+
 /// What the functions of an interpreter share about the run at work.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -85,6 +103,10 @@ pub(super) struct Shared {
     pub(super) bytes_max: Cell<usize>,
     /// Most memory Lua may hold in this run, or 0 while none is at work.
     limit: Cell<usize>,
+    /// The library that is loaded, if one is.
+    pub(super) registering: RefCell<Registering>,
+    /// Questions to the watchdog after which a library has taken too long to load.
+    questions_left: Cell<Option<u32>>,
     /// Settings of `cjson`.
     pub(super) json: Cell<super::cjson::Settings>,
     /// The error that left the script, if one did.
@@ -102,6 +124,8 @@ impl Shared {
             clock_us: Cell::default(),
             bytes_max: Cell::default(),
             limit: Cell::default(),
+            registering: RefCell::default(),
+            questions_left: Cell::default(),
             json: Cell::default(),
             failure: RefCell::default(),
         }
@@ -115,10 +139,17 @@ impl Shared {
         self.clock_us.set(0);
         self.json.set(super::cjson::Settings::default());
         self.failure.replace(None);
+        self.registering.replace(Registering::Nothing);
+        self.questions_left.set(None);
     }
 
     /// Asks the watchdog, from code that may run long. An error if the script must end.
     pub(super) fn ask(&self) -> mlua::Result<()> {
+        let left = self.questions_left.get();
+        self.questions_left.set(left.map(|left| left.saturating_sub(1)));
+        if left == Some(0) {
+            self.ended.set(true);
+        }
         if !self.ended.get() {
             let Some(door) = self.door.borrow().clone() else { return Ok(()) };
             self.knock.set(Knock::Watchdog);
@@ -149,6 +180,9 @@ impl Shared {
     }
 }
 
+/// How a text becomes a function.
+type Compile = fn(&Lua, &[u8]) -> Result<(chunk::Flags, Function), CommandError>;
+
 /// A Lua state, ready to run scripts.
 pub(super) struct Interpreter {
     lua: Lua,
@@ -176,7 +210,17 @@ fn with<T>(work: impl FnOnce(&mut Interpreter) -> T) -> T {
 
 /// Compiles a script and keeps it; see [`super::compile`].
 pub(super) fn compile(source: &[u8], sha: &str) -> Result<(), CommandError> {
-    with(|interpreter| interpreter.chunk(sha, source).map(|_| ()))
+    with(|interpreter| interpreter.chunk(sha, source, chunk::compile).map(|_| ()))
+}
+
+/// Runs a function of a library; see [`super::run_function`].
+pub(super) fn run_function(txn: &mut Txn<'_>, function: &libraries::Function, call: Call<'_>) -> Outcome {
+    with(|interpreter| interpreter.run_function(txn, function, call))
+}
+
+/// Runs a library's text and returns the functions it registers.
+pub(super) fn load(txn: &mut Txn<'_>, source: &[u8], sha: &str) -> Result<Vec<libraries::Function>, Stop> {
+    with(|interpreter| interpreter.load(txn, source, sha))
 }
 
 /// Runs a script; see [`super::run`].
@@ -220,11 +264,12 @@ impl Interpreter {
         self.lua.gc_collect().expect("collecting garbage runs no script");
     }
 
-    fn chunk(&mut self, sha: &str, source: &[u8]) -> Result<(chunk::Flags, Function), CommandError> {
+    /// A compiled text. Scripts and libraries differ in their first lines, so that no text is compiled as both.
+    fn chunk(&mut self, sha: &str, source: &[u8], compile: Compile) -> Result<(chunk::Flags, Function), CommandError> {
         if let Some((flags, function)) = self.chunks.get(sha) {
             return Ok((*flags, function.clone()));
         }
-        let (flags, function) = chunk::compile(&self.lua, source)?;
+        let (flags, function) = compile(&self.lua, source)?;
         if self.chunks.len() >= CHUNKS_MAX || self.chunk_bytes + source.len() > CHUNK_BYTES_MAX {
             self.chunks.clear();
             self.chunk_bytes = 0;
@@ -235,21 +280,74 @@ impl Interpreter {
     }
 
     fn run(&mut self, txn: &mut Txn<'_>, call: Call<'_>) -> Outcome {
-        let (flags, function) = self.chunk(call.sha, call.source)?;
+        let (flags, function) = self.chunk(call.sha, call.source, chunk::compile)?;
         txn.script = Some(Scope {
             read_only: call.read_only || flags.no_writes,
             keys: flags.key_locking.then(|| call.keys.iter().copied().map(Blob::from).collect()),
         });
-        self.shared.bytes_max.set(txn.hub().limits.script_bytes_max);
         self.shared.reset(txn.random().next_u64());
-        let result = self.enter(txn, &function, call);
+        let arguments = self.arguments(call).and_then(|(keys, args)| self.sandbox.set_arguments(keys, args));
+        let result = arguments.and_then(|()| self.enter(txn, || self.sandbox.protect.call(&function)));
+        self.conclude(result, |failure| report(failure, call.sha))
+    }
+
+    fn run_function(&mut self, txn: &mut Txn<'_>, function: &libraries::Function, call: Call<'_>) -> Outcome {
+        let (_, library) = self.chunk(call.sha, call.source, chunk::compile_library)?;
+        txn.script = Some(Scope {
+            read_only: call.read_only || function.flags.no_writes(),
+            keys: function.flags.key_locking().then(|| call.keys.iter().copied().map(Blob::from).collect()),
+        });
+        self.shared.reset(txn.random().next_u64());
+        self.shared.registering.replace(Registering::One { wanted: function.name.clone(), found: None });
+        self.sandbox.forget_arguments();
+        let result = self.arguments(call).and_then(|(keys, args)| {
+            self.enter(txn, || {
+                let (loaded, failure) = self.sandbox.load(&library)?;
+                match self.shared.registering.take() {
+                    _ if !loaded => Ok((false, failure)),
+                    Registering::One { found: Some(found), .. } => {
+                        self.sandbox.protect_function.call((found, keys, args))
+                    }
+                    _ => Err(Fault::Reply("ERR Function not found".to_owned()).into()),
+                }
+            })
+        });
+        self.conclude(result, |failure| report(failure, &function.name))
+    }
+
+    fn load(&mut self, txn: &mut Txn<'_>, source: &[u8], sha: &str) -> Result<Vec<libraries::Function>, Stop> {
+        let (_, library) = self.chunk(sha, source, chunk::compile_library)?;
+        self.shared.reset(txn.random().next_u64());
+        self.shared.registering.replace(Registering::All(Vec::new()));
+        self.shared.questions_left.set(Some(txn.hub().limits.library_load_kinstructions_max));
+        self.sandbox.forget_arguments();
+        let result = self.enter(txn, || self.sandbox.load(&library));
+        let failed = |text: &str| CommandError::from(format!("ERR Error registering functions: {text}"));
+        let overrun = self.shared.ended.get() && self.shared.questions_left.get() == Some(0);
+        let ended = self.conclude(result, |failure| failed(&failure.text));
+        if overrun {
+            return Err(failed("ERR FUNCTION LOAD timeout").into());
+        }
+        ended?;
+        match self.shared.registering.take() {
+            Registering::All(functions) => Ok(functions),
+            Registering::Nothing | Registering::One { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// What becomes of a run.
+    fn conclude(
+        &self,
+        result: mlua::Result<Result<Reply, Failure>>,
+        report: impl FnOnce(Failure) -> CommandError,
+    ) -> Outcome {
         self.shared.door.replace(None);
         if self.shared.ended.get() {
             return Err(Stop::Aborted);
         }
         match result {
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(failure)) => Err(report(failure, call.sha).into()),
+            Ok(Err(failure)) => Err(report(failure).into()),
             // Whatever mlua itself ran into, as a rule the limit on memory.
             Err(error) => {
                 let text = match sandbox::problem(&error) {
@@ -257,13 +355,18 @@ impl Interpreter {
                     sandbox::Problem::Text(text) => format!("ERR {text}"),
                     sandbox::Problem::Ended => return Err(Stop::Aborted),
                 };
-                Err(report(Failure { text, place: None }, call.sha).into())
+                Err(report(Failure { text, place: None }).into())
             }
         }
     }
 
-    fn enter(&self, txn: &mut Txn<'_>, function: &Function, call: Call<'_>) -> mlua::Result<Result<Reply, Failure>> {
-        self.sandbox.set_arguments(self.strings(call.keys)?, self.strings(call.args)?)?;
+    /// Opens the door for a run and takes in what it returns.
+    fn enter(
+        &self,
+        txn: &mut Txn<'_>,
+        run: impl FnOnce() -> mlua::Result<(bool, Value)>,
+    ) -> mlua::Result<Result<Reply, Failure>> {
+        self.shared.bytes_max.set(txn.hub().limits.script_bytes_max);
         let txn = RefCell::new(txn);
         self.lua.scope(|scope| {
             let door = scope.create_function(|lua, args: MultiValue| {
@@ -283,7 +386,7 @@ impl Interpreter {
             let most = self.lua.used_memory().saturating_add(self.shared.bytes_max.get());
             self.shared.limit.set(most);
             limit(&self.lua, most);
-            let ended = self.sandbox.protect.call(function);
+            let ended = run();
             self.shared.limit.set(0);
             limit(&self.lua, 0);
             let (fine, value): (bool, Value) = ended?;
@@ -293,6 +396,10 @@ impl Interpreter {
             // No failure noted: Lua could not even run the handler that notes it.
             Ok(Err(self.shared.failure.take().unwrap_or_else(|| sandbox::failure(&self.lua, &value))))
         })
+    }
+
+    fn arguments(&self, call: Call<'_>) -> mlua::Result<(Table, Table)> {
+        Ok((self.strings(call.keys)?, self.strings(call.args)?))
     }
 
     fn strings(&self, args: Args<'_>) -> mlua::Result<Table> {

@@ -550,6 +550,10 @@ mod tests {
         fn keys(&self, from: u64, count: usize) -> Result<Vec<(u64, Blob)>, SourceError> {
             Ok(self.0.range((from, Blob::new())..).take(count).map(|(at, _)| at.clone()).collect())
         }
+
+        fn libraries(&self) -> Result<Option<(u64, crate::Libraries)>, SourceError> {
+            Ok(None)
+        }
     }
 
     impl Cold {

@@ -7,6 +7,7 @@ pub(crate) mod client_control;
 pub(crate) mod collection;
 pub(crate) mod connection;
 pub(crate) mod dump;
+pub(crate) mod function;
 pub(crate) mod generic;
 pub(crate) mod geo;
 pub(crate) mod hash;

@@ -73,14 +73,14 @@ fn run_text(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
         script::compile(source, &sha)?;
         txn.hub().keep_script(&sha, source);
     }
-    script::run(txn, Call { source, sha: &sha, keys, args: rest, read_only })
+    script::run(txn, Call { source, sha: &sha, keys, args: rest, read_only, command: args })
 }
 
 fn run_kept(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     let (keys, rest) = split(args)?;
     let sha = String::from_utf8_lossy(args[1]).to_ascii_lowercase();
     let source = txn.hub().script(&sha).ok_or(CommandError::NoScript)?;
-    script::run(txn, Call { source: &source, sha: &sha, keys, args: rest, read_only })
+    script::run(txn, Call { source: &source, sha: &sha, keys, args: rest, read_only, command: args })
 }
 
 fn load(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {

@@ -3,14 +3,19 @@
 use dormouse_proto::{Reply, parse_double};
 
 use super::json;
-use super::templates::{Compare, SCRIPTS, TEMPLATES, Template};
+use super::templates::{Compare, FUNCTIONS, SCRIPTS, TEMPLATES, Template};
 use crate::reply_text;
 
 /// The command whose reply this one gives: a script may hand on that of its arguments.
 pub fn subject(args: &[Vec<u8>]) -> &[Vec<u8>] {
     let [name, source, keys, rest @ ..] = args else { return args };
     let hands_on = |(script, hands_on): &(&str, bool)| *hands_on && script.as_bytes() == source;
-    if name != b"EVAL" || !SCRIPTS.iter().any(hands_on) {
+    let known: &[(&str, bool)] = match name.as_slice() {
+        b"EVAL" => SCRIPTS,
+        b"FCALL" | b"FCALL_RO" => FUNCTIONS,
+        _ => return args,
+    };
+    if !known.iter().any(hands_on) {
         return args;
     }
     // Such scripts have one key or none.

@@ -70,6 +70,13 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        anchor: "pfcount-only-reads",
+        beside: None,
+        explains: |args, _, theirs| {
+            names(args, &["PFCOUNT"]) && error(theirs).contains("not allowed from read-only scripts")
+        },
+    },
+    Difference {
         anchor: "cursors",
         beside: None,
         explains: |args, _, _| {
@@ -126,6 +133,7 @@ pub const DIFFERENCES: &[Difference] = &[
                 && (is_null(ours) || error(ours).starts_with("WRONGTYPE"))
                 && (theirs.contains("invalid expire") || theirs.contains("not an integer")))
                 || (names(args, &["SCAN"]) && theirs.contains("unknown type name"))
+                || (names(args, &["SORT", "SORT_RO"]) && theirs.contains("can't be converted into double"))
                 || (said(ours).contains("could not decode requested zset member")
                     && said(their_reply).contains("does not exist"))
         },

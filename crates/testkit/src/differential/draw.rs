@@ -7,7 +7,7 @@
 use dormouse_engine::{Command, Random};
 
 use super::json;
-use super::templates::{AS_IN_7_0, Compare, SCRIPTS, TEMPLATES, Template};
+use super::templates::{AS_IN_7_0, Compare, FUNCTIONS, LIBRARIES, SCRIPTS, TEMPLATES, Template};
 use crate::page::Version;
 
 /// One step of a sequence. What dies soon dies within it: apart from its pause, a command would be a race.
@@ -194,6 +194,7 @@ impl Draw {
 
     /// A whole sequence, of about so many steps.
     pub fn sequence(mut self, steps: usize) -> Vec<Step> {
+        self.push(MAIN, Act::Runs(["FUNCTION", "LOAD", LIBRARIES[0]].map(|word| word.as_bytes().to_vec()).into()));
         while self.steps.len() < steps {
             if self.connected && self.one_in(TRANSACTION_ONE_IN) {
                 self.transaction();
@@ -270,16 +271,40 @@ impl Draw {
 
     /// A script with a command as its arguments.
     fn script(&mut self) -> Vec<Vec<u8>> {
-        let (source, hands_on) = SCRIPTS[self.below(SCRIPTS.len())];
+        let (name, (source, hands_on)) = match self.below(5) {
+            0 | 1 => ("EVAL", SCRIPTS[self.below(SCRIPTS.len())]),
+            2 | 3 => ("FCALL", FUNCTIONS[self.below(FUNCTIONS.len())]),
+            _ if self.one_in(4) => return self.library(),
+            _ => ("FCALL_RO", FUNCTIONS[FUNCTIONS.len() - 1]),
+        };
         let command = self.command(if hands_on { Place::Scripted } else { Place::Digested });
-        let mut args = vec![b"EVAL".to_vec(), source.as_bytes().to_vec()];
-        if source.contains("KEYS") || self.one_in(2) {
+        let mut args = vec![name.as_bytes().to_vec(), source.as_bytes().to_vec()];
+        if source.contains("KEYS") || source == "set_and" || self.one_in(2) {
             args.extend([b"1".to_vec(), self.key(b's')]);
         } else {
             args.push(b"0".to_vec());
         }
         args.extend(command);
         args
+    }
+
+    /// A command about libraries. The one with the functions that are called is there again soon.
+    fn library(&mut self) -> Vec<Vec<u8>> {
+        let text = LIBRARIES[self.below(LIBRARIES.len())];
+        let mut words: Vec<&str> = match self.below(8) {
+            0 => vec!["FUNCTION", "STATS"],
+            1 => vec!["FUNCTION", "LIST", "LIBRARYNAME", "SMA*", "WITHCODE"],
+            2 => vec!["FUNCTION", "DELETE", "small"],
+            3 => vec!["FUNCTION", "DELETE", "other"],
+            4 => vec!["FUNCTION", if self.one_in(4) { "FLUSH" } else { "STATS" }],
+            5 => vec!["FUNCTION", "LOAD", text],
+            6 => vec!["FUNCTION", "LOAD", "REPLACE", text],
+            _ => vec!["FUNCTION", "LOAD", "REPLACE", LIBRARIES[0]],
+        };
+        if self.one_in(ODD_ONE_IN) {
+            words.insert(2, "odd");
+        }
+        words.iter().map(|word| word.as_bytes().to_vec()).collect()
     }
 
     fn expanded(&mut self, words: &[&str]) -> Vec<Vec<u8>> {
@@ -518,7 +543,21 @@ mod tests {
             let named = |step: &&Step| matches!(&step.act, Act::Runs(args) if args[0] == name.as_bytes());
             steps.iter().filter(named).count()
         };
-        for name in ["MULTI", "EXEC", "DISCARD", "WATCH", "EVAL", "SPOP", "RANDOMKEY", "DUMP", "BLPOP", "PEXPIRE"] {
+        for name in [
+            "MULTI",
+            "EXEC",
+            "DISCARD",
+            "WATCH",
+            "EVAL",
+            "FCALL",
+            "FCALL_RO",
+            "FUNCTION",
+            "SPOP",
+            "RANDOMKEY",
+            "DUMP",
+            "BLPOP",
+            "PEXPIRE",
+        ] {
             assert!(runs(name) > 0, "no {name}");
         }
         assert!(steps.iter().filter(|step| matches!(step.act, Act::Waits(_))).count() > 10);

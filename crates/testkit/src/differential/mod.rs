@@ -26,7 +26,7 @@ use compare::{Urn, alike, compare_of, same, subject};
 pub use differences::{DIFFERENCES, Difference};
 pub use draw::{Act, Draw, MAIN, OTHER, Step, WAITER, keys};
 pub use json::{TEMPLATES as JSON_TEMPLATES, json_sequence};
-pub use templates::{Compare, NOT_DRAWN, SCRIPTS, TEMPLATES, Template};
+pub use templates::{Compare, FUNCTIONS, LIBRARIES, NOT_DRAWN, SCRIPTS, TEMPLATES, Template};
 
 /// The content is compared after so many steps, and at the end.
 const CONTENT_EVERY: usize = 100;

@@ -250,6 +250,39 @@ pub const NOT_DRAWN: &[(&str, &str)] = &[
     ("XACKDEL", "what it finds acknowledged before goes, too"),
 ];
 
+/// Libraries that come and go: first that of [`FUNCTIONS`], with which a sequence begins, then others that want its names.
+pub const LIBRARIES: &[&str] = &[
+    "#!lua name=drawn
+    redis.register_function('hand_on', function(keys, args) return redis.call(unpack(args)) end)
+    redis.register_function('try', function(keys, args) return redis.pcall(unpack(args)) end)
+    redis.register_function('digest', function(keys, args)
+        local r = redis.pcall(unpack(args))
+        if type(r) == 'table' then return r.err or r.ok or #r end
+        return {type(r), r, #keys, #args}
+    end)
+    redis.register_function('set_and', function(keys, args)
+        return {redis.call('SET', keys[1], 'x'), redis.call(unpack(args))}
+    end)
+    redis.register_function{function_name = 'look', flags = {'no-writes'}, callback = function(keys, args)
+        return redis.call(unpack(args))
+    end}",
+    "#!lua name=drawn
+    redis.register_function('hand_on', function(keys, args) return redis.call(unpack(args)) end)
+    redis.register_function{function_name = 'look', flags = {'no-writes'}, callback = function(keys, args)
+        return redis.pcall(unpack(args))
+    end}",
+    "#!lua name=other
+    redis.register_function('digest', function(keys, args) return redis.pcall(unpack(args)) == nil end)",
+    "#!lua name=small
+    redis.register_function{function_name = 'one', description = 'one', callback = function() return 1 end}",
+    "#!lua name=broken
+    redis.register_function('one', redis.nothing)",
+];
+
+/// Functions whose arguments are a command, and whether they answer as it does, as long as nobody replaced them.
+pub const FUNCTIONS: &[(&str, bool)] =
+    &[("hand_on", true), ("try", true), ("digest", false), ("set_and", false), ("look", true)];
+
 /// Scripts whose arguments are a command, and whether they answer as it does. The others want an exact reply.
 pub const SCRIPTS: &[(&str, bool)] = &[
     ("return redis.call(unpack(ARGV))", true),

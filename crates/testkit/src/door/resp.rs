@@ -94,7 +94,7 @@ impl Door for RespDoor {
 
     fn reset(&mut self) -> Result<()> {
         self.connections.clear();
-        for line in ["FLUSHALL", "CONFIG SET notify-keyspace-events", "SCRIPT FLUSH"] {
+        for line in ["FLUSHALL", "CONFIG SET notify-keyspace-events", "SCRIPT FLUSH", "FUNCTION FLUSH"] {
             let mut args: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
             if args[0] == b"CONFIG" {
                 args.push(Vec::new());

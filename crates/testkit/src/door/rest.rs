@@ -168,6 +168,7 @@ impl Door for RestDoor {
     fn reset(&mut self) -> Result<()> {
         self.ask(&[b"CONFIG".to_vec(), b"SET".to_vec(), b"notify-keyspace-events".to_vec(), Vec::new()])?;
         self.ask(&[b"SCRIPT".to_vec(), b"FLUSH".to_vec()])?;
+        self.ask(&[b"FUNCTION".to_vec(), b"FLUSH".to_vec()])?;
         match self.ask(&[b"FLUSHALL".to_vec()])? {
             Reply::Status(_) => Ok(()),
             other => bail!("FLUSHALL answered {other:?}"),
