@@ -26,8 +26,8 @@ use crate::layout;
 use crate::once::{Note, Notes, Once, Repeat};
 use crate::record::write_record;
 use crate::recovery::Found;
-use crate::work::{LongJob, Ran, Unparked, Work};
 use crate::script_control::{Leash, ScriptControl};
+use crate::work::{LongJob, Ran, Unparked, Work};
 
 /// Keys removed in one go because their deadlines have passed.
 const REAP_KEYS_MAX: usize = 128;

@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    bitmap, connection, dump, function, generic, geo, hash, hyperloglog, json, list, monitor, object, pubsub, scripting,
-    server, set, slow, sort, standalone, stream, string, transaction, zset,
+    bitmap, connection, dump, function, generic, geo, hash, hyperloglog, json, list, monitor, object, pubsub,
+    scripting, server, set, slow, sort, standalone, stream, string, transaction, zset,
 };
 
 /// Rows by type, in reading order.
