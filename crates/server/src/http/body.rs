@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::Refusal;
+use super::socket::Owed;
 use super::stream::Events;
 use super::two::{Flow, Flowing, Streaming};
 
@@ -84,6 +85,32 @@ impl http_body::Body for Body {
             Self::Flowing(flowing) => SizeHint::with_exact(flowing.left() as u64),
             Self::Events(_) | Self::Streaming { .. } => SizeHint::default(),
         }
+    }
+}
+
+/// A response's body, and the word to the socket once hyper has all of it.
+pub(super) struct Tracked {
+    pub(super) body: Body,
+    pub(super) _owed: Owed,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -32,10 +32,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use self::body::{Body, discard, read};
+use self::body::{Body, Tracked, discard, read};
 use self::head::{Format, Head, cors, preflight};
 use self::once::Answer;
-use self::socket::{Phase, Progress, Socket};
+use self::socket::{Owed, Phase, Progress, Socket};
 use crate::clock::moment;
 use crate::perform::{Turn, leash, settle, when_durable};
 use crate::worker::Worker;
@@ -62,7 +62,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: Socke
             let response = answer(&worker, &progress, request).await;
             let streams = matches!(response.body(), Body::Events(_));
             progress.enter(if streams { Phase::Streaming } else { Phase::Open });
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| Tracked { body, _owed: Owed::new(&progress) }))
         }
     });
     // Waiting for heads is the socket's business: hyper's own timer would count silence between requests, too.
@@ -490,5 +490,39 @@ mod tests {
             "{answer}"
         );
         http.closed();
+    }
+
+    #[test]
+    fn a_value_that_looks_like_an_error_of_http_is_not_rewritten() {
+        let server = Inside::start(Patience::default(), dormouse_engine::Limits::default());
+        let value = "HTTP/1.1 4".repeat(1_500_000) + "\r\n";
+        let body = format!("${}\r\n{value}\r\n", value.len());
+        let mut wire = server.resp();
+        wire.send(format!("*3\r\n$3\r\nSET\r\n$5\r\nsniff\r\n{body}"));
+        assert_eq!(wire.until("\r\n"), "+OK\r\n");
+        // What is left after a partial write begins anywhere: some of these clients make it begin like an error.
+        for round in 0..6 {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            socket.set_recv_buffer_size(200_000 + round * 1_000).unwrap();
+            socket.connect(&server.http.into()).unwrap();
+            let mut http = Line(socket.into());
+            http.send(format!(
+                "GET /get/sniff?_token={TOKEN} HTTP/1.1\r\nHost: h\r\nUpstash-Response-Format: resp2\r\n\r\n"
+            ));
+            // It reads slowly; the head comes by itself or with some of the body.
+            std::thread::sleep(Duration::from_millis(100));
+            let mut answer = http.until("\r\n\r\n");
+            if answer.len() < body.len() {
+                answer += &http.until("\r\n\r\n");
+            }
+            let (_, got) = answer.split_once("\r\n\r\n").unwrap();
+            assert_eq!(got.len(), body.len(), "{}", &got[got.len().saturating_sub(150)..]);
+            assert!(got == body);
+            // The connection is what it was: hyper's own errors still get a body, and the next answer does not.
+            assert_eq!(http.post("/", r#"["PING"]"#, "}"), r#"{"result":"PONG"}"#);
+            http.send("NONSENSE\r\n\r\n");
+            assert!(http.until("}").contains("{\"error\":\"ERR the request is not HTTP"));
+        }
     }
 }

@@ -47,12 +47,25 @@ pub(super) enum Phase {
     Waiting,
 }
 
+/// Whose bytes hyper writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Author {
+    /// Nothing of ours is on its way: what comes is hyper's own.
+    #[default]
+    Hyper,
+    /// A handler owes an answer, or hyper still holds its body.
+    Handler,
+    /// Hyper has all of an answer, and has not written the rest of it.
+    Rest,
+}
+
 /// What the socket and the handlers of its requests share.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     phase: Cell<Phase>,
     /// Whether part of an answer waits for the client to read.
     unwritten: Cell<bool>,
+    author: Cell<Author>,
     /// Whether the end was withheld once since the phase began.
     withheld: Cell<bool>,
     /// Requests whose heads have arrived.
@@ -85,7 +98,10 @@ impl Progress {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.heads.update(|heads| heads + u64::from(phase == Phase::Reading));
+        if phase == Phase::Reading {
+            self.heads.update(|heads| heads + 1);
+            self.author.set(Author::Handler);
+        }
         self.withheld.set(false);
         self.wake();
     }
@@ -102,6 +118,14 @@ impl Progress {
             Poll::Ready(())
         })
         .await;
+    }
+
+    /// Everything that hyper has was written.
+    fn flushed(&self) {
+        if self.author.get() == Author::Rest {
+            self.author.set(Author::Hyper);
+        }
+        self.wake();
     }
 
     fn wake(&self) {
@@ -137,6 +161,21 @@ fn is_closed(stream: &TcpStream, context: &mut Context<'_>) -> bool {
         Poll::Ready(Ok(ready)) => ready.is_read_closed(),
         Poll::Ready(Err(_)) => true,
         Poll::Pending => false,
+    }
+}
+
+/// Goes with the body of an answer: hyper drops a body once it has all of it.
+pub(super) struct Owed(Rc<Progress>);
+
+impl Owed {
+    pub(super) fn new(progress: &Rc<Progress>) -> Self {
+        Self(Rc::clone(progress))
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.author.set(Author::Rest);
     }
 }
 
@@ -234,9 +273,10 @@ impl Socket {
         self.reading.poll(context).map(|()| Err(ErrorKind::TimedOut.into()))
     }
 
-    /// Writes our own answer, if hyper is at one without a body.
+    /// Writes our own answer, if hyper is at one without a body. What the bytes look like says nothing while an answer of
+    /// ours is on its way: after a partial write they begin in the middle of a body, which may hold anything.
     fn poll_instead(&mut self, context: &mut Context<'_>, theirs: &[u8]) -> Option<Poll<Result<usize>>> {
-        if self.instead.is_none() && is_bare(theirs) {
+        if self.instead.is_none() && self.progress.author.get() == Author::Hyper && is_bare(theirs) {
             self.instead = Some(Instead { bytes: embody(theirs), written: 0, stands_for: theirs.len() });
         }
         let instead = self.instead.as_mut()?;
@@ -253,10 +293,9 @@ impl Socket {
     }
 }
 
-/// Whether bytes are an answer that hyper gives by itself, to a head that it cannot read. Ours all have a type.
+/// Whether bytes that hyper writes by itself are an answer, to a head that it cannot read.
 fn is_bare(bytes: &[u8]) -> bool {
-    let has_type = || bytes.windows(13).any(|name| name.eq_ignore_ascii_case(b"content-type:"));
-    bytes.starts_with(b"HTTP/1.1 4") && bytes.ends_with(b"\r\n\r\n") && !has_type()
+    bytes.starts_with(b"HTTP/1.1 4") && bytes.ends_with(b"\r\n\r\n")
 }
 
 /// The same answer with a body.
@@ -322,7 +361,7 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         // Asked once everything has been written.
-        self.progress.wake();
+        self.progress.flushed();
         Pin::new(&mut *self.stream.borrow_mut()).poll_flush(context)
     }
 
