@@ -7,6 +7,7 @@
 #![expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
+use hashbrown::HashSet;
 
 use crate::client::Transaction;
 use crate::command::{Command, Group, Handler, Session, command, session};
@@ -53,8 +54,12 @@ fn watch(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::text("ERR max number of watched keys exceeded").into());
     }
     let id = txn.client().id;
+    let mut wanted: HashSet<&[u8]> = args[1..].iter().copied().collect();
+    for (watched, _) in &txn.client().watching {
+        wanted.remove(watched.as_slice());
+    }
     for &key in &args[1..] {
-        if txn.client().watching.iter().any(|(watched, _)| watched.as_slice() == key) {
+        if !wanted.remove(key) {
             continue;
         }
         let dead = !txn.exists(key)?;

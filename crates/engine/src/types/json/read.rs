@@ -4,6 +4,7 @@
 //! the words; all of it is RedisJSON's.
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
+use hashbrown::HashSet;
 
 use super::document::Json;
 use super::node::Node;
@@ -39,6 +40,7 @@ struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn parse(args: Args<'a>) -> Result<Self, CommandError> {
         let mut wanted = Self { style: Style::default(), paths: Vec::new(), several: false };
+        let mut known = HashSet::new();
         let mut args = args.iter().copied();
         while let Some(arg) = args.next() {
             let part = match () {
@@ -50,7 +52,7 @@ impl<'a> Wanted<'a> {
                 () if is(arg, "FORMAT") => return Err(FORMAT),
                 () => {
                     wanted.several = !wanted.paths.is_empty();
-                    if !wanted.paths.iter().any(|(known, _)| *known == arg) {
+                    if known.insert(arg) {
                         wanted.paths.push((arg, Path::parse(arg)?));
                     }
                     continue;

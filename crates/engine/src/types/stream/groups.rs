@@ -1,6 +1,7 @@
 //! XGROUP, XACK, XACKDEL: groups and consumers come and go, and entries are done with.
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
+use hashbrown::HashSet;
 
 use super::{Change, ConsumerGroup, Id, Listed, Policy, Stream, Times};
 use crate::args::{Options, integer, is};
@@ -148,16 +149,19 @@ pub(super) fn xackdel(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     };
     let (policy, ids) = (listed.policy, listed.ids()?);
     let (mut done, mut going) = (Vec::new(), Vec::new());
+    // Those that went, or are no longer pending. One that was not found is not found again.
+    let mut handled = HashSet::with_capacity(ids.len());
     let mut replies = Vec::with_capacity(ids.len());
     for id in ids {
         let pending = group.delivery(id).is_some();
         let read = id <= group.last_id && stream.entry(id).is_some();
-        if done.contains(&id) || going.contains(&id) || !(pending || read) {
+        if handled.contains(&id) || !(pending || read) {
             replies.push(Reply::Integer(-1));
             continue;
         }
         if pending {
             done.push(id);
+            handled.insert(id);
         }
         let elsewhere = |(other, group): (&Blob, &ConsumerGroup)| {
             other.as_slice() != name && (id > group.last_id || group.delivery(id).is_some())
@@ -165,6 +169,7 @@ pub(super) fn xackdel(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         let kept = policy == Policy::Acknowledged && stream.groups().any(elsewhere);
         if !kept {
             going.push(id);
+            handled.insert(id);
         }
         replies.push(Reply::Integer(if kept { 2 } else { 1 }));
     }

@@ -15,7 +15,7 @@ const INVALID_END: CommandError = CommandError::text("ERR invalid end ID for the
 const TEXT_BYTES_MAX: usize = 127;
 
 /// See the module's text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Id {
     pub(crate) ms: u64,
     pub(crate) seq: u64,

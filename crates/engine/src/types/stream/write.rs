@@ -4,6 +4,7 @@
 //! one only if the trimming is exact, or much is to go. [`Trim::plan`] finds out which entries that means; the change says so and no more.
 
 use dormouse_proto::{Args, CommandError, Reply};
+use hashbrown::HashSet;
 
 use super::{Change, Id, Listed, Policy, Position, Stream, is_referenced, pack, without_references};
 use crate::args::{Options, integer, is};
@@ -364,14 +365,14 @@ pub(super) fn xdelex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::Array(vec![Reply::Integer(-1); listed.ids.len()]));
     };
     let (policy, ids) = (listed.policy, listed.ids()?);
-    let mut going = Vec::new();
+    let (mut going, mut seen) = (Vec::new(), HashSet::with_capacity(ids.len()));
     let mut replies = Vec::with_capacity(ids.len());
     for id in ids {
         if policy == Policy::Acknowledged && is_referenced(stream, id) {
             replies.push(Reply::Integer(2));
             continue;
         }
-        let there = !going.contains(&id) && stream.entry(id).is_some();
+        let there = seen.insert(id) && stream.entry(id).is_some();
         going.push(id);
         replies.push(Reply::Integer(if there { 1 } else { -1 }));
     }
