@@ -107,3 +107,18 @@ fn every_crate_is_described() {
         .collect();
     complain("these crates have no description", &bare);
 }
+
+#[test]
+fn guides_name_files_that_exist() {
+    let mut missing = Vec::new();
+    for guide in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(guide)).unwrap();
+        let quoted = text.split('`').skip(1).step_by(2).filter(|text| text.contains("/src/") && !text.contains('<'));
+        for name in quoted.filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "rs")) {
+            if !root().join(name).exists() && !root().join("crates").join(name).exists() {
+                missing.push(format!("{guide}: {name}"));
+            }
+        }
+    }
+    complain("these are not there", &missing);
+}
