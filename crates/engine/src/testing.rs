@@ -7,7 +7,7 @@
 use dormouse_proto::{Blob, Reply};
 
 use crate::client::{Client, ClientId, Door, Grant};
-use crate::hub::Hub;
+use crate::hub::{Hub, Notifications};
 use crate::keyspace::{Keyspace, Nothing};
 use crate::moment::Moment;
 use crate::replay::replay;
@@ -123,6 +123,22 @@ impl Bench {
             Reply::Error(error) => error.to_string(),
             reply => panic!("{line} answered {reply:?}"),
         }
+    }
+
+    /// Runs a command; the events it announces, as `hset:h del:h`.
+    ///
+    /// # Panics
+    /// As [`Self::run`].
+    pub fn announced(&mut self, line: &str) -> String {
+        self.hub.events = Notifications::parse(b"EA").expect("letters that are known");
+        self.hub.subscribe_pattern(self.client.id, &Blob::from_static(b"*"));
+        self.published.clear();
+        self.run(line);
+        let event = |(channel, key): &(Blob, Blob)| {
+            let name = channel.strip_prefix(b"__keyevent@0__:").unwrap_or(channel);
+            format!("{}:{}", name.escape_ascii(), key.escape_ascii())
+        };
+        self.published.iter().map(event).collect::<Vec<_>>().join(" ")
     }
 
     /// How many keys there are, and how much memory they are said to take.
