@@ -10,7 +10,8 @@
 //!
 //! A large collection is read in the order of its hashes, and random draws depend on nothing but its content and the
 //! generator: a map's inner layout, which remembers what came and went, must never show, or a command that was taken back
-//! would change what the next one draws.
+//! would change what the next one draws. The one exception: a collection that grew large stays so when that is taken back,
+//! so its order, its encoding and its draws may be other ones until it is read from disk.
 
 use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 use hashbrown::HashSet;
