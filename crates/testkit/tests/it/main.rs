@@ -1,4 +1,4 @@
-//! The pages hold: on the engine, and on a real Redis if one is installed.
+//! The pages hold: on the engine, and on a real Redis. `cargo test -- --skip redis` does without one.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,18 +22,10 @@ fn pages() -> Vec<Page> {
     Page::load_all(&root().join("conformance")).expect("the pages can be read")
 }
 
-/// The server to compare with. Where one must be there (`DORMOUSE_REQUIRE_REDIS=1`), its absence is a failure.
-fn redis() -> Option<RealServer> {
-    let Some(binary) = RealServer::installed() else {
-        let required = std::env::var_os("DORMOUSE_REQUIRE_REDIS").is_some_and(|value| value == "1");
-        assert!(!required, "DORMOUSE_REQUIRE_REDIS is set, but there is no redis-server");
-        #[expect(clippy::print_stderr, reason = "a test that did nothing must say so")]
-        {
-            eprintln!("skipped: no redis-server is installed");
-        }
-        return None;
-    };
-    Some(RealServer::start(&binary).expect("an installed server starts"))
+/// The server to compare with. Without one nothing was tested, so its absence is a failure.
+fn redis() -> RealServer {
+    let binary = RealServer::installed().expect("redis-server is installed, or the tests named `redis` are left out");
+    RealServer::start(&binary).expect("an installed server starts")
 }
 
 #[test]
@@ -50,14 +42,14 @@ fn pages_hold_on_sessions() {
 
 #[test]
 fn pages_hold_on_redis() {
-    let Some(server) = redis() else { return };
+    let server = redis();
     let report = run::pages(&mut server.door().unwrap(), &pages()).unwrap();
     assert!(report.failures.is_empty(), "\n{report}");
 }
 
 #[test]
 fn random_commands_agree_with_redis() {
-    let Some(server) = redis() else { return };
+    let server = redis();
     let mut theirs = server.door().unwrap();
     let version = theirs.abilities().version;
     // The engine alone rolls every command back and replays it; sessions have clients and transactions.
