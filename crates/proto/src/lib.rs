@@ -10,7 +10,7 @@ pub mod resp;
 pub mod rest;
 
 pub use error::CommandError;
-pub use number::{Decimal, Double, parse_double, parse_integer};
+pub use number::{Double, parse_double, parse_integer};
 pub use reply::Reply;
 
 /// A byte string as Dormouse keeps it: inline up to 23 bytes, shared (and cheap to clone) beyond.

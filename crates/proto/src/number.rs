@@ -85,25 +85,6 @@ impl fmt::Display for Double {
     }
 }
 
-/// Prints a double as Redis prints coordinates: up to 17 decimals, without zeros at the end.
-///
-/// ```
-/// use dormouse_proto::Decimal;
-/// assert_eq!(Decimal(13.361_389_338_970_184).to_string(), "13.36138933897018433");
-/// assert_eq!(Decimal(1.5).to_string(), "1.5");
-/// assert_eq!(Decimal(-2.0).to_string(), "-2");
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Decimal(pub f64);
-
-impl fmt::Display for Decimal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{:.17}", self.0);
-        let text = text.trim_end_matches('0').trim_end_matches('.');
-        out.write_str(if text == "-0" { "0" } else { text })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,8 +16,6 @@ pub enum Reply {
     Integer(i64),
     /// A double; text in RESP2 and JSON.
     Double(f64),
-    /// A coordinate: a double printed with 17 decimals; text in RESP2 and JSON.
-    Coordinate(f64),
     /// A truth value; 1 or 0 in RESP2 and JSON.
     Bool(bool),
     /// Nothing there, where one string was asked for.
@@ -84,13 +82,7 @@ impl Reply {
             Self::Map(pairs) | Self::Pairs(pairs) | Self::Keyed(pairs) => {
                 pairs.iter().map(|(left, right)| left.bytes() + right.bytes()).sum()
             }
-            Self::Integer(_)
-            | Self::Double(_)
-            | Self::Coordinate(_)
-            | Self::Bool(_)
-            | Self::Null
-            | Self::NullArray
-            | Self::Error(_) => 0,
+            Self::Integer(_) | Self::Double(_) | Self::Bool(_) | Self::Null | Self::NullArray | Self::Error(_) => 0,
         }
     }
 

@@ -18,7 +18,6 @@ pub fn text(reply: &Reply) -> String {
         Reply::Bulk(bytes) | Reply::Verbatim(bytes) => quote(bytes),
         Reply::Integer(value) => format!("(integer) {value}"),
         Reply::Double(value) => quote(dormouse_proto::Double(*value).to_string().as_bytes()),
-        Reply::Coordinate(value) => quote(dormouse_proto::Decimal(*value).to_string().as_bytes()),
         Reply::Bool(value) => format!("(integer) {}", i32::from(*value)),
         Reply::Null | Reply::NullArray => "(nil)".to_owned(),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => list(items.iter().map(text).collect()),

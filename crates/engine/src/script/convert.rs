@@ -5,7 +5,7 @@
 //! as in Redis. What a script builds may be far larger in full than in Lua's memory, where tables are shared: everything
 //! that leaves is counted against the script's memory.
 
-use dormouse_proto::{Blob, CommandError, Decimal, Double, Reply};
+use dormouse_proto::{Blob, CommandError, Double, Reply};
 use mlua::{Lua, LuaString, Table, Value};
 
 use super::vm::Failure;
@@ -36,8 +36,6 @@ pub(super) fn value(lua: &Lua, reply: Reply, resp: u8) -> mlua::Result<Value> {
         Reply::Bool(yes) => Ok(Value::Integer(yes.into())),
         Reply::Double(number) if resp == 3 => wrapped(lua, "double", Value::Number(number)),
         Reply::Double(number) => text(Double(number).to_string().as_bytes()),
-        Reply::Coordinate(number) if resp == 3 => wrapped(lua, "double", Value::Number(number)),
-        Reply::Coordinate(number) => text(Decimal(number).to_string().as_bytes()),
         Reply::Set(elements) if resp == 3 => {
             let set = lua.create_table_with_capacity(0, elements.len())?;
             for element in elements {

@@ -157,13 +157,13 @@ impl Weight {
     }
 }
 
-/// A number as `strtod` reads it: spaces may come first, and nothing at all is zero.
+/// A number. Nothing at all is zero.
 fn number(text: &[u8]) -> Result<f64, CommandError> {
     if text.is_empty() {
         return Ok(0.0);
     }
     let error = CommandError::text("ERR One or more scores can't be converted into double");
-    parse_double(text.trim_ascii_start()).ok_or(error)
+    parse_double(text).ok_or(error)
 }
 
 pub(super) fn sort(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {

@@ -7,7 +7,7 @@
 use std::io::Write as _;
 
 use super::Version;
-use crate::{Blob, CommandError, Decimal, Double, Reply};
+use crate::{Blob, CommandError, Double, Reply};
 
 /// Appends `reply` to `out`.
 ///
@@ -28,7 +28,6 @@ pub fn encode(reply: &Reply, version: Version, out: &mut Vec<u8>) {
         Reply::Bulk(bytes) => bulk(bytes, out),
         Reply::Integer(value) => integer(*value, out),
         Reply::Double(value) => double(*value, resp3, out),
-        Reply::Coordinate(value) => coordinate(*value, resp3, out),
         Reply::Bool(value) if resp3 => {
             out.extend_from_slice(if *value { b"#t\r\n" } else { b"#f\r\n" });
         }
@@ -76,11 +75,6 @@ fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
     header(b'$', bytes.len(), out);
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
-}
-
-fn coordinate(value: f64, resp3: bool, out: &mut Vec<u8>) {
-    let text = Decimal(value).to_string();
-    if resp3 { line(b',', text.as_bytes(), out) } else { bulk(text.as_bytes(), out) }
 }
 
 fn integer(value: i64, out: &mut Vec<u8>) {
@@ -183,7 +177,6 @@ mod tests {
             (Reply::bulk("a\r\nb"), "$4\r\na\r\nb\r\n", "$4\r\na\r\nb\r\n"),
             (Reply::bulk(""), "$0\r\n\r\n", "$0\r\n\r\n"),
             (Reply::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
-            (Reply::Coordinate(0.1), "$19\r\n0.10000000000000001\r\n", ",0.10000000000000001\r\n"),
             (Reply::Double(1e21), "$5\r\n1e+21\r\n", ",1e+21\r\n"),
             (Reply::Double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
             (Reply::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),

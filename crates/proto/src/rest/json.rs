@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use base64_simd::STANDARD;
 
 use super::scan::{first_word, is_special, plain_run};
-use crate::{CommandError, Decimal, Double, Reply};
+use crate::{CommandError, Double, Reply};
 
 /// How strings of a result are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +90,6 @@ fn value<'a>(reply: &'a Reply, encoding: Encoding, out: &mut Vec<u8>) -> Result<
         Reply::Double(value) => {
             Double(*value).with_text(|text| string(text.as_bytes(), encoding, out));
         }
-        Reply::Coordinate(value) => string(Decimal(*value).to_string().as_bytes(), encoding, out),
         Reply::Null | Reply::NullArray => out.extend_from_slice(b"null"),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) | Reply::Many(items) => {
             return array(items.iter(), encoding, out);

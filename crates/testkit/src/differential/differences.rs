@@ -21,6 +21,9 @@ pub struct Difference {
 /// How far apart two sums may be, as a part of them.
 const SUM_ERROR_MAX: f64 = 1e-14;
 
+/// What `SORT` says of an element that is no number.
+const NO_WEIGHT: &str = "One or more scores can't be converted into double";
+
 /// Every one.
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
@@ -74,6 +77,21 @@ pub const DIFFERENCES: &[Difference] = &[
         beside: None,
         explains: |args, _, theirs| {
             names(args, &["PFCOUNT"]) && error(theirs).contains("not allowed from read-only scripts")
+        },
+    },
+    Difference {
+        anchor: "forms-that-came-later",
+        beside: None,
+        explains: |args, ours, theirs| {
+            let saw_less = matches!(theirs, Reply::Integer(0 | -1)) || error(theirs).starts_with("WRONGTYPE");
+            names(args, &["BITCOUNT", "BITPOS"]) && error(ours).starts_with("ERR ") && saw_less
+        },
+    },
+    Difference {
+        anchor: "forms-that-came-later",
+        beside: Some(Server::Redis),
+        explains: |args, ours, theirs| {
+            names(args, &["SORT", "SORT_RO"]) && said(ours).contains(NO_WEIGHT) && !said(theirs).contains("ERR ")
         },
     },
     Difference {
@@ -133,7 +151,7 @@ pub const DIFFERENCES: &[Difference] = &[
                 && (is_null(ours) || error(ours).starts_with("WRONGTYPE"))
                 && (theirs.contains("invalid expire") || theirs.contains("not an integer")))
                 || (names(args, &["SCAN"]) && theirs.contains("unknown type name"))
-                || (names(args, &["SORT", "SORT_RO"]) && theirs.contains("can't be converted into double"))
+                || (names(args, &["SORT", "SORT_RO"]) && said(their_reply).contains(NO_WEIGHT))
                 || (said(ours).contains("could not decode requested zset member")
                     && said(their_reply).contains("does not exist"))
         },

@@ -325,7 +325,9 @@ impl Pair<'_> {
         if found.is_none()
             && let Some(key) = subject(args).get(1)
         {
-            let delete = [b"DEL".to_vec(), key.clone()];
+            let mut delete = vec![b"DEL".to_vec(), key.clone()];
+            let stored = subject(args).iter().skip_while(|word| *word != b"STORE").nth(1);
+            delete.extend(stored.cloned());
             self.ours.run(MAIN, &delete)?;
             self.theirs.run(MAIN, &delete)?;
         }

@@ -196,13 +196,13 @@ pub const TEMPLATES: &[Template] = &[
     template("BITFIELD_RO", Exact, &["$b ( GET $B $O )+"]),
 
     template("GEOADD",               Exact, &["$M ( $A $L $m )+", "$M [ NX | XX ] [ CH ] ( $A $L $m )+"]),
-    template("GEOPOS",               Exact, &["$M ( $m )+"]),
+    template("GEOPOS",               Doubles, &["$M ( $m )+"]),
     template("GEODIST",              Exact, &["$M $m $m [ $E ]"]),
     template("GEOHASH",              Exact, &["$M ( $m )+"]),
-    template("GEOSEARCH",            Exact, &["$M < FROMMEMBER $m | FROMLONLAT $A $L > < BYRADIUS $D $E | BYBOX $D $D $E > [ ASC | DESC ] [ COUNT $c [ ANY ] ] [ WITHDIST ] [ WITHHASH ] [ WITHCOORD ]"]),
+    template("GEOSEARCH",            Doubles, &["$M < FROMMEMBER $m | FROMLONLAT $A $L > < BYRADIUS $D $E | BYBOX $D $D $E > [ ASC | DESC ] [ COUNT $c [ ANY ] ] [ WITHDIST ] [ WITHHASH ] [ WITHCOORD ]"]),
     template("GEOSEARCHSTORE",       Exact, &["$M $M < FROMMEMBER $m | FROMLONLAT $A $L > < BYRADIUS $D $E | BYBOX $D $D $E > [ ASC | DESC ] [ COUNT $c [ ANY ] ]", "$z $M FROMMEMBER $m BYRADIUS $D $E STOREDIST"]),
-    template("GEORADIUS",            Exact, &["$M $A $L $D $E [ WITHDIST ] [ WITHHASH ] [ WITHCOORD ] [ COUNT $c [ ANY ] ] [ ASC | DESC ]", "$M $A $L $D $E < STORE $M | STOREDIST $z >"]),
-    template("GEORADIUS_RO",         Exact, &["$M $A $L $D $E [ WITHDIST ] [ WITHCOORD ] [ COUNT $c ] [ ASC | DESC ]"]),
+    template("GEORADIUS",            Doubles, &["$M $A $L $D $E [ WITHDIST ] [ WITHHASH ] [ WITHCOORD ] [ COUNT $c [ ANY ] ] [ ASC | DESC ]", "$M $A $L $D $E < STORE $M | STOREDIST $z >"]),
+    template("GEORADIUS_RO",         Doubles, &["$M $A $L $D $E [ WITHDIST ] [ WITHCOORD ] [ COUNT $c ] [ ASC | DESC ]"]),
     template("GEORADIUSBYMEMBER",    Exact, &["$M $m $D $E [ WITHDIST ] [ COUNT $c ] [ ASC | DESC ]", "$M $m $D $E < STORE $M | STOREDIST $z >"]),
     template("GEORADIUSBYMEMBER_RO", Exact, &["$M $m $D $E [ WITHHASH ] [ COUNT $c ] [ ASC | DESC ]"]),
 
@@ -240,7 +240,7 @@ pub const TEMPLATES: &[Template] = &[
 
 /// Commands whose replies follow Redis 7.0 where later servers, and Valkey, do something else: `docs/differences.md` says what.
 /// Beside those they are not drawn.
-pub const AS_IN_7_0: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROUP", "XINFO", "BITCOUNT", "BITPOS"];
+pub const AS_IN_7_0: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROUP", "XINFO"];
 
 /// Commands of the data types that are not drawn, and why.
 pub const NOT_DRAWN: &[(&str, &str)] = &[

@@ -210,7 +210,7 @@ pub(super) fn bitfield(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         edit.apply(Splice::overwrite(needed, &[]));
     }
     let mut replies = Vec::with_capacity(steps.len());
-    let mut written = needed > length;
+    let (grown, mut changed) = (needed > length, false);
     for step in &steps {
         let old = step.read(&edit);
         let Some((new, reply)) = step.outcome(old) else {
@@ -221,11 +221,11 @@ pub(super) fn bitfield(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
             let patch = step.patch(&edit, new);
             edit.apply(patch);
         }
-        written |= step.writes();
+        changed |= step.writes() && (grown || new != old);
         replies.push(Reply::Integer(reply as i64));
     }
     drop(edit);
-    if written {
+    if changed {
         txn.notify(Event::String, "setbit", key);
     }
     Ok(Reply::Array(replies))
@@ -256,6 +256,22 @@ mod tests {
         }
         for wrong in ["u64", "i65", "u0", "i0", "x8", "u", "", "u08", "U8"] {
             assert!(Shape::parse(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_what_changes_a_string_is_announced() {
+        let mut bench = Bench::new();
+        for (line, expected) in [
+            ("BITFIELD b SET u8 0 0", "setbit:b"),
+            ("BITFIELD b SET u8 0 0", ""),
+            ("BITFIELD b SET u8 0 5 SET u8 0 0", "setbit:b"),
+            ("BITFIELD b INCRBY u8 0 0", ""),
+            ("BITFIELD b SET u8 64 0", "setbit:b"),
+            ("BITFIELD b OVERFLOW FAIL SET u8 128 256", ""),
+            ("BITFIELD b GET u8 0", ""),
+        ] {
+            assert_eq!(bench.announced(line), expected, "{line}");
         }
     }
 

@@ -109,22 +109,18 @@ impl Unit {
 }
 
 fn bitcount(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let Some(value) = txn.get::<Blob>(args[1])? else {
-        // Redis reads the rest only where there is something to count.
-        return Ok(Reply::Integer(0));
-    };
-    let bits = match &args[2..] {
-        [] => 0..value.len() as u64 * BYTE,
-        [start, end, unit @ ..] if unit.len() <= 1 => {
-            let (start, end) = (integer(start)?, integer(end)?);
-            if start < 0 && end < 0 && start > end {
-                return Ok(Reply::Integer(0));
-            }
-            Unit::parse(unit.first())?.bits(start, end, value.len())
-        }
+    let (start, end, unit) = match &args[2..] {
+        [] => (0, -1, Unit::Byte),
+        [start, end, unit @ ..] if unit.len() <= 1 => (integer(start)?, integer(end)?, Unit::parse(unit.first())?),
         _ => return Err(CommandError::Syntax.into()),
     };
-    Ok(Reply::Integer(count(value, bits) as i64))
+    let Some(value) = txn.get::<Blob>(args[1])? else {
+        return Ok(Reply::Integer(0));
+    };
+    if start < 0 && end < 0 && start > end {
+        return Ok(Reply::Integer(0));
+    }
+    Ok(Reply::Integer(count(value, unit.bits(start, end, value.len())) as i64))
 }
 
 /// How many of these bits are set.
@@ -150,20 +146,21 @@ fn bitpos(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         1 => true,
         _ => return Err(CommandError::text("ERR The bit argument must be 1 or 0.").into()),
     };
+    let (start, end, unit, open) = match &args[3..] {
+        [] => (0, -1, Unit::Byte, true),
+        [start] => (integer(start)?, -1, Unit::Byte, true),
+        [start, end, unit @ ..] if unit.len() <= 1 => {
+            let start = integer(start)?;
+            let unit = Unit::parse(unit.first())?;
+            (start, integer(end)?, unit, false)
+        }
+        _ => return Err(CommandError::Syntax.into()),
+    };
     let Some(value) = txn.get::<Blob>(args[1])? else {
         // A missing key is an endless row of zeros.
         return Ok(Reply::Integer(if set { -1 } else { 0 }));
     };
-    let (bits, open) = match &args[3..] {
-        [] => (0..value.len() as u64 * BYTE, true),
-        [start] => (Unit::Byte.bits(integer(start)?, -1, value.len()), true),
-        [start, end, unit @ ..] if unit.len() <= 1 => {
-            let start = integer(start)?;
-            let unit = Unit::parse(unit.first())?;
-            (unit.bits(start, integer(end)?, value.len()), false)
-        }
-        _ => return Err(CommandError::Syntax.into()),
-    };
+    let bits = unit.bits(start, end, value.len());
     let found = position(value, set, bits.clone());
     // Beyond the end of the string all bits are clear, unless the caller has said where to stop.
     let beyond = (open && !set && !bits.is_empty()).then_some(bits.end);

@@ -64,7 +64,7 @@ fn distance(value: f64) -> Reply {
 }
 
 fn coordinates(point: Point) -> Reply {
-    Reply::Array(vec![Reply::Coordinate(point.longitude), Reply::Coordinate(point.latitude)])
+    Reply::Array(vec![Reply::Double(point.longitude), Reply::Double(point.latitude)])
 }
 
 /// `ZADD`, with the scores worked out.

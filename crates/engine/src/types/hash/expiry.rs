@@ -5,7 +5,7 @@
 
 use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 
-use super::{Hash, announce_removal, values};
+use super::{Hash, announce_removal, last_values, values};
 use crate::args::{Options, Span, integer, is};
 use crate::command::{Command, Group, command};
 use crate::hub::Event;
@@ -201,7 +201,10 @@ fn hgetex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         None => None,
     };
     let fields = counted_fields(&args[if at.is_some() { 4 } else { 2 + usize::from(persists) }..])?;
-    let reply = values(txn.get::<Hash>(key)?, fields);
+    let now_ms = txn.now_ms();
+    let hash = txn.get::<Hash>(key)?;
+    let buries = at.is_some_and(|at| at <= now_ms);
+    let reply = if buries { last_values(hash, fields) } else { values(hash, fields) };
     if let Some(at) = at {
         change_each(txn, key, fields, |edit, field, now_ms| set_or_bury(edit, field, at, now_ms))?;
     } else if persists {
