@@ -5,6 +5,7 @@
 
 use dormouse_proto::{Reply, parse_double};
 
+use crate::reply_text;
 use crate::server::Server;
 
 /// One deliberate difference.
@@ -43,6 +44,14 @@ pub const DIFFERENCES: &[Difference] = &[
         beside: None,
         explains: |args, _, theirs| {
             names(args, &["ZRANGE", "ZRANGESTORE"]) && error(theirs).contains("LIMIT is only supported in combination")
+        },
+    },
+    Difference {
+        anchor: "small-sets-keep-their-order",
+        beside: None,
+        // Also of a set where a sorted set is named, which has an order of its own.
+        explains: |args, ours, theirs| {
+            args.iter().any(|arg| arg == b"nosort") && leaves(ours).is_some_and(|ours| Some(ours) == leaves(theirs))
         },
     },
     Difference {
@@ -179,6 +188,17 @@ fn error(reply: &Reply) -> String {
         Reply::Error(error) => error.to_string(),
         _ => String::new(),
     }
+}
+
+/// The elements of an array, in an order of our own.
+fn leaves(reply: &Reply) -> Option<Vec<String>> {
+    let Reply::Array(items) = reply else { return None };
+    let mut texts = Vec::new();
+    for item in items {
+        texts.extend(leaves(item).unwrap_or_else(|| vec![reply_text::text(item)]));
+    }
+    texts.sort();
+    Some(texts)
 }
 
 /// An error, also one that a script caught and returned as a string.

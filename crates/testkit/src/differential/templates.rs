@@ -211,7 +211,7 @@ pub const TEMPLATES: &[Template] = &[
     template("PFMERGE", Exact, &["$P ( $P )+"]),
 
     template("LCS",     Exact, &["$s $s [ LEN | IDX ] [ MINMATCHLEN $c ] [ WITHMATCHLEN ]"]),
-    template("SORT",    Exact, &["$l [ ALPHA ] [ DESC ] [ LIMIT $i $i ] [ GET # ] [ GET s* ]", "$e ALPHA [ DESC ] [ STORE $l ]", "$z BY nosort [ DESC ] [ STORE $l ]", "$l BY s* [ STORE $l ]", "$l BY h*->f1 GET h*->f2 [ LIMIT $i $i ]"]),
+    template("SORT",    Exact, &["$l [ ALPHA ] [ DESC ] [ LIMIT $i $i ] [ GET # ] [ GET s* ]", "$e ALPHA [ DESC ] [ STORE $l ]", "$z BY nosort [ DESC ]", "$l BY s* [ STORE $l ]", "$l BY h*->f1 GET h*->f2 [ LIMIT $i $i ]"]),
     template("SORT_RO", Exact, &["$l [ ALPHA ] [ DESC ] [ LIMIT $i $i ] [ GET # ] [ GET s* ]", "$z BY nosort [ DESC ]"]),
 
     template("DEL",         Exact, &["( $k )+"]),
@@ -244,7 +244,9 @@ pub const AS_IN_7_0: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROUP",
 
 /// Commands of the data types that are not drawn, and why.
 pub const NOT_DRAWN: &[(&str, &str)] = &[
+    ("MOVE", "there is one database"),
     ("OBJECT", "what it tells is each server's own"),
+    ("SWAPDB", "there is one database"),
     ("WAIT", "it is about replicas"),
     ("WAITAOF", "it is about replicas"),
     ("XACKDEL", "what it finds acknowledged before goes, too"),
