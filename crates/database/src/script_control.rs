@@ -69,6 +69,13 @@ impl Database {
         self.kill(true)
     }
 
+    /// Ends whatever holds the database, for a server that stops.
+    pub fn end_script(&self) {
+        if self.script.running.load(Ordering::Acquire) {
+            self.script.killed.store(true, Ordering::Release);
+        }
+    }
+
     fn kill(&self, function: bool) -> Result<(), CommandError> {
         if !self.script.running.load(Ordering::Acquire) {
             return Err(CommandError::NotBusy);

@@ -191,8 +191,9 @@ impl Service {
         };
         let choose = |chosen: &Option<String>, kept: Option<String>| match chosen {
             Some(token) if token.len() < TOKEN_BYTES_MIN => Err(Error::Token("a token needs at least 8 characters")),
-            Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                Err(Error::Token("a token is made of printable ASCII characters, without spaces"))
+            // It is pasted into shells and `.env` files between double quotes.
+            Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'`$\\".contains(&byte)) => {
+                Err(Error::Token("a token is made of printable ASCII characters, without spaces, quotes, $, ` or \\"))
             }
             Some(token) => Ok(token.clone()),
             None => Ok(kept.unwrap_or_else(|| new_token(options.entropy))),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 use dormouse_storage::Durability;
 use serde::Deserialize;
@@ -73,7 +74,8 @@ pub(crate) struct Settings {
 
     /// Where REST listens [default: 127.0.0.1:8079]
     ///
-    /// Port 0 takes a free one and prints it.
+    /// If the default port is taken, a free one is used instead and printed; a port given here must be free. Port 0 takes
+    /// a free one and prints it.
     #[arg(long, value_name = "ADDR:PORT", env = "DORMOUSE_HTTP")]
     http: Option<String>,
 
@@ -87,7 +89,7 @@ pub(crate) struct Settings {
     /// Let RESP clients in without AUTH, for tools that cannot send one
     ///
     /// Refused unless RESP listens on a loopback address.
-    #[arg(long, env = "DORMOUSE_RESP_OPEN")]
+    #[arg(long, env = "DORMOUSE_RESP_OPEN", value_parser = FalseyValueParser::new())]
     #[serde(default)]
     resp_open: bool,
 
@@ -95,14 +97,14 @@ pub(crate) struct Settings {
     ///
     /// Each request can choose with the header "Dormouse-Block: true" or "false"; this is for those that do not. Without
     /// either they are refused, as Upstash refuses them.
-    #[arg(long, env = "DORMOUSE_BLOCK_OVER_REST")]
+    #[arg(long, env = "DORMOUSE_BLOCK_OVER_REST", value_parser = FalseyValueParser::new())]
     #[serde(default)]
     block_over_rest: bool,
 
     /// Token of the default database, instead of a generated one
     ///
-    /// At least 8 printable characters. It is also the password over RESP (user "default"). Kept for later starts. Prefer
-    /// the environment variable: other users can see flags.
+    /// At least 8 printable characters, none of them a quote, $, ` or \\. It is also the password over RESP (user "default").
+    /// Kept for later starts, instead of the one before. Prefer the environment variable: other users can see flags.
     #[arg(long, value_name = "TOKEN", env = "DORMOUSE_TOKEN", hide_env_values = true)]
     token: Option<String>,
 
@@ -206,7 +208,7 @@ impl Cli {
             }
             None => Settings::default(),
         };
-        settings.or(file).check()
+        settings.without_empty().or(file).check()
     }
 }
 
@@ -225,6 +227,19 @@ impl Settings {
             durability: self.durability.or(other.durability),
             checkpoint_bytes: self.checkpoint_bytes.or(other.checkpoint_bytes),
             config: self.config.or(other.config),
+        }
+    }
+
+    /// An empty variable is one that is not set: `DORMOUSE_TOKEN=${TOKEN:-}` is common.
+    fn without_empty(self) -> Self {
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Self {
+            data: self.data.filter(|path| !path.as_os_str().is_empty()),
+            http: given(self.http),
+            resp: given(self.resp),
+            token: given(self.token),
+            read_only_token: given(self.read_only_token),
+            ..self
         }
     }
 
@@ -301,6 +316,13 @@ mod tests {
         let error = format!("{:#}", config(&["--config", path]).err().unwrap());
         assert!(error.contains("htp"), "{error}");
         std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn what_is_empty_is_not_set() {
+        let config = config(&["--token", "", "--http", "", "--resp", "", "--read-only-token", ""]).unwrap();
+        assert!(config.token.is_none() && config.read_only_token.is_none() && !config.http.chosen);
+        assert_eq!(config.resp.unwrap().to_string(), RESP_DEFAULT);
     }
 
     #[test]

@@ -21,9 +21,11 @@ mod testing;
 mod welcome;
 mod worker;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -40,12 +42,19 @@ use crate::patience::Patience;
 use crate::perform::Shared;
 use crate::worker::{Listeners, bind, is_taken};
 
+/// How long a script may go on once the server is to stop.
+const SCRIPT_GRACE: Duration = Duration::from_secs(2);
+
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("DORMOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // What the store's library says at each start looks like a repair, and is none.
+    let filter = EnvFilter::try_from_env("DORMOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info,lsm_tree=warn"));
+    let in_colour =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // A log that cannot be written (nobody reads it any more) is no reason to stop.
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(in_colour)
         .with_target(false)
         .log_internal_errors(false)
         .init();
@@ -66,10 +75,11 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let http = Doors::open(config.http, workers).context("REST cannot listen")?;
     let resp = config.resp.map(|listen| Doors::open(listen, workers)).transpose().context("RESP cannot listen")?;
-    let fresh = !welcome::has_credentials(&config.data);
+    // Whatever is made from here on is for this user only, in a directory of somebody else's making, too.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     welcome::make_private(&config.data)?;
     let service = Arc::new(Service::open(&options(config, resp.as_ref()), clock::moment())?);
-    welcome::keep_credentials(&config.data, &http, resp.as_ref(), service.default_credentials())?;
+    let lines = welcome::keep_credentials(&config.data, &http, resp.as_ref(), service.default_credentials())?;
     let shared = Arc::new(Shared {
         service: Arc::clone(&service),
         resp_open: config.resp_open,
@@ -89,10 +99,11 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         let run = move || worker::run(shared, Listeners { http, resp }, stopping);
         threads.push(std::thread::Builder::new().name(name).spawn(run)?);
     }
-    welcome::print(config, fresh, http_address, resp_address, service.default_credentials());
+    welcome::print(config, lines, http_address, resp_address, service.default_credentials());
     wait_for_signal()?;
     tracing::info!("stopping: finishing what is under way");
     stop.send_replace(true);
+    end_scripts(&service, &threads);
     for thread in threads {
         match thread.join() {
             Ok(ended) => ended?,
@@ -103,6 +114,19 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     service.close().context("the last checkpoint failed; the log still has everything")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits for the workers, and ends scripts that would keep them: what those did is taken back.
+fn end_scripts<T>(service: &Service, workers: &[std::thread::JoinHandle<T>]) {
+    let patient_until = Instant::now() + SCRIPT_GRACE;
+    while !workers.iter().all(std::thread::JoinHandle::is_finished) {
+        if Instant::now() >= patient_until {
+            for database in service.databases() {
+                database.end_script();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The listeners of one door, one for each worker.

@@ -1,7 +1,7 @@
 //! The first minute: where the tokens are kept, and the lines to paste.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -15,13 +15,22 @@ use crate::config::Config;
 /// The file with the lines to paste, inside the data directory.
 const FILE: &str = "credentials.env";
 
+/// Keeps the data directory out of version control: it may well lie in an application's repository.
+const IGNORE_FILE: &str = ".gitignore";
+
 /// Makes the data directory, for this user only: the log holds everybody's data and tokens.
 pub(crate) fn make_private(dir: &Path) -> anyhow::Result<()> {
     if !dir.exists() {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.with_context(|| format!("cannot make the data directory {}", dir.display()))?;
     }
-    Ok(())
+    let ignore = dir.join(IGNORE_FILE);
+    match OpenOptions::new().write(true).create_new(true).open(&ignore).and_then(|mut file| file.write_all(b"*\n")) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot write {}", ignore.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The lines an application needs, ready for `.env.local`.
@@ -55,31 +64,44 @@ fn escape(token: &str) -> String {
     token.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
+/// What a start finds of the starts before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// There were none.
+    New,
+    /// An address or a token is another one.
+    Changed,
+    /// They are as they were.
+    Kept,
+}
+
 /// Keeps the lines in the data directory, readable by this user only.
 pub(crate) fn keep_credentials(
     dir: &Path,
     http: &Doors,
     resp: Option<&Doors>,
     credentials: &Credentials,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Lines> {
     let path = dir.join(FILE);
+    let lines = lines(http.address, resp.map(|doors| doors.address), credentials);
+    let kept = std::fs::read_to_string(&path).ok();
     let keep = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(lines(http.address, resp.map(|doors| doors.address), credentials).as_bytes())
+        file.write_all(lines.as_bytes())
     };
-    keep().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Whether a start before this one has kept its tokens here. The directory alone may be an empty volume.
-pub(crate) fn has_credentials(dir: &Path) -> bool {
-    dir.join(FILE).exists()
+    keep().with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(match kept {
+        None => Lines::New,
+        Some(kept) if kept != lines => Lines::Changed,
+        Some(_) => Lines::Kept,
+    })
 }
 
 /// Says how to connect. Secrets are shown on the first start only; later ones say where they are kept.
 pub(crate) fn print(
     config: &Config,
-    fresh: bool,
+    found: Lines,
     http: SocketAddr,
     resp: Option<SocketAddr>,
     credentials: &Credentials,
@@ -89,11 +111,13 @@ pub(crate) fn print(
         Some(resp) => format!("{resp}{}", if config.resp_open { " (open: no AUTH needed)" } else { "" }),
         None => "off".to_owned(),
     };
-    let tokens = if fresh {
-        let lines = lines(http, resp, credentials);
-        format!("\nPaste into .env.local (also kept in {}):\n\n{lines}", kept.display())
-    } else {
-        format!("  tokens {}", kept.display())
+    let tokens = match found {
+        Lines::New => {
+            let lines = lines(http, resp, credentials);
+            format!("\nPaste into .env.local (also kept in {}):\n\n{lines}", kept.display())
+        }
+        Lines::Changed => format!("  tokens {} (addresses or tokens have changed: paste it again)", kept.display()),
+        Lines::Kept => format!("  tokens {}", kept.display()),
     };
     let (version, data) = (env!("CARGO_PKG_VERSION"), config.data.display());
     let text = format!(

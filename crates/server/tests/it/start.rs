@@ -36,6 +36,7 @@ fn it_starts_without_arguments_and_prints_what_to_paste() {
     let data = dir.path().join("dormouse-data");
     assert_eq!(mode(&data), 0o700, "other users have no business there");
     assert_eq!(mode(&data.join("credentials.env")), 0o600);
+    assert_eq!(std::fs::read_to_string(data.join(".gitignore")).unwrap(), "*\n", "tokens stay out of repositories");
     let kept = std::fs::read_to_string(data.join("credentials.env")).unwrap();
     for name in ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "KV_REST_API_READ_ONLY_TOKEN", "REDIS_URL"] {
         assert_eq!(line(&printed, name), line(&kept, name));
@@ -52,6 +53,26 @@ fn an_empty_volume_is_a_first_start() {
     std::fs::create_dir(dir.path().join("dormouse-data")).unwrap();
     let server = Server::run(&mut on(dir.path(), ANY_PORTS));
     eventually("lines to paste", || server.printed().contains("REDIS_URL="));
+    assert_eq!(mode(&dir.path().join("dormouse-data/log")), 0o700, "whoever made the volume");
+}
+
+#[test]
+fn a_script_does_not_keep_a_server_that_is_to_stop() {
+    let (dir, _) = directory();
+    let mut server = Server::run(&mut on(dir.path(), &[ANY_PORTS, &["--token", "quite-a-token"]].concat()));
+    let mut http = Http::connect(server.http, "quite-a-token");
+    let asking = std::thread::spawn(move || {
+        // The connection may be cut before the answer is out.
+        drop(http.post("/", r#"["EVAL","redis.call('SET', 'half', 'done') while true do end","0"]"#));
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let began = std::time::Instant::now();
+    assert!(server.stop("INT").success(), "{}", server.logged());
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "it would run for a minute");
+    asking.join().unwrap();
+    let server = Server::run(&mut on(dir.path(), &[ANY_PORTS, &["--token", "quite-a-token"]].concat()));
+    let mut http = Http::connect(server.http, "quite-a-token");
+    assert!(http.post("/", r#"["GET","half"]"#).unwrap().json()["result"].is_null(), "it is taken back");
 }
 
 #[test]
@@ -67,6 +88,8 @@ fn tokens_and_data_are_kept() {
         tokens.push(token.clone());
         assert_eq!(sum, tokens.len() as u64);
         assert!(sum == 1 || !server.printed().contains(&token), "secrets are shown once");
+        let changed = server.printed().contains("have changed: paste it again");
+        assert_eq!(changed, sum > 1, "the ports are others each time");
         assert!(server.stop(signal).success(), "{}", server.logged());
     }
     assert!(tokens.iter().all(|token| *token == tokens[0] && token.len() >= 32));

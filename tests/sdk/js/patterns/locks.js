@@ -1,7 +1,7 @@
-// A lock around a piece of work: acquire, run, release even when it throws, and keep it while the work goes on.
+// A lock around a piece of work: acquire, run, release even when it throws.
 //
 // `@upstash/lock` does the protocol; this adds the shape one wants in a handler. The lease is the backstop when the
-// function is killed in the middle.
+// function is killed in the middle. Work that may outlast it calls `lock.extend(ms)` in time: nothing here does so for it.
 
 import { Lock } from "@upstash/lock";
 

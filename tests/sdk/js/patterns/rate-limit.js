@@ -1,6 +1,7 @@
 // Rate limiting at the door: wraps a fetch-style handler, answers 429 with the usual headers.
 //
-// Which requests count together is the caller's choice (`identify`). Background work of the limiter (analytics,
+// Which requests count together is the caller's choice (`identify`). By default it is the address that the platform puts first
+// into `x-forwarded-for`: right behind a proxy that sets the header, and nowhere else. Background work of the limiter (analytics,
 // regions catching up) goes to `waitUntil`, as on the serverless platforms.
 
 export function limited(limiter, handler, { identify = byAddress, waitUntil = (promise) => promise } = {}) {
@@ -16,7 +17,9 @@ export function limited(limiter, handler, { identify = byAddress, waitUntil = (p
       "x-ratelimit-reset": String(reset),
     };
     if (!success) return refuse(reason, reset, headers);
-    const response = await handler(request);
+    const answer = await handler(request);
+    // Redirects and answers of other servers have headers that cannot be changed.
+    const response = new Response(answer.body, answer);
     for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
     return response;
   };
@@ -28,4 +31,4 @@ function refuse(reason, reset, headers) {
   return new Response("too many requests", { status: 429, headers: { ...headers, "retry-after": String(seconds) } });
 }
 
-const byAddress = (request) => request.headers.get("x-forwarded-for") ?? "unknown";
+const byAddress = (request) => request.headers.get("x-forwarded-for")?.split(",")[0].trim() ?? "unknown";
