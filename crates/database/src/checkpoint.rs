@@ -5,6 +5,7 @@
 //! `dormouse_engine::replay`). Before the store is touched, the log is synced: a store must never hold half of a
 //! transaction whose other half could be lost.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dormouse_engine::{Record, Stored};
@@ -108,12 +109,15 @@ fn collect(database: &Database, epoch: u32, waiting: &mut Vec<(u64, Blob)>) -> V
 }
 
 fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -> Result<(), dormouse_storage::Error> {
-    let (mut meta, old, libraries) = {
+    let (mut meta, old, libraries, users, changed) = {
         let mut state = database.hold_patiently();
         let libraries = state.space.shelf().to_store();
         let (old, epoch) = (state.meta, state.space.epoch());
         let records = if epoch == old.epoch { old.records } else { 0 };
-        (Meta { seq: state.seq, epoch, flushed_seq: state.space.flushed_seq(), records }, old, libraries)
+        let meta = Meta { seq: state.seq, epoch, flushed_seq: state.space.flushed_seq(), records };
+        let dirty = state.hub.users.are_dirty();
+        let changed = if dirty { Arc::make_mut(&mut state.hub.users).take_changed() } else { BTreeSet::new() };
+        (meta, old, libraries, Arc::clone(&state.hub.users), changed)
     };
     let epoch = meta.epoch;
     let id = database.id();
@@ -131,12 +135,25 @@ fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -
         Some((_, None)) => batch.delete(layout::libraries(id)),
         None => {}
     }
+    for name in &changed {
+        let key = layout::user(id, name);
+        if let Some(user) = users.get(name) {
+            let mut bytes = Vec::new();
+            user.write(&mut bytes);
+            batch.put(key, bytes);
+        } else {
+            batch.delete(key);
+        }
+    }
     if batch.is_empty() && meta == old {
         return Ok(());
     }
     batch.put(layout::meta(id), meta.write());
-    log.sync()?;
-    store.apply(&batch, store.applied())?;
+    let applied = log.sync().and_then(|()| store.apply(&batch, store.applied()));
+    if let Err(error) = applied {
+        Arc::make_mut(&mut database.hold_patiently().hub.users).restore_changed(changed);
+        return Err(error);
+    }
     {
         let mut state = database.hold_patiently();
         state.meta = meta;

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use dormouse_engine::{
     Block, Client, ClientId, Command, Done, Due, Hub, Keyspace, Libraries, Moment, Outcome, Parts, Patient, Queued,
-    Record, Source, SourceError, Stop, Ticket, Txn, Waiting, Watchdog, hash,
+    Record, Source, SourceError, Stop, Ticket, Txn, Users, Waiting, Watchdog, hash,
 };
 use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::layout;
 use crate::once::{Note, Notes, Once, Repeat};
@@ -28,6 +28,10 @@ use crate::record::write_record;
 use crate::recovery::Found;
 use crate::script_control::{Leash, ScriptControl};
 use crate::work::{LongJob, Ran, Unparked, Work};
+
+mod clients;
+
+pub(crate) use clients::refused;
 
 /// Keys removed in one go because their deadlines have passed.
 const REAP_KEYS_MAX: usize = 128;
@@ -121,6 +125,8 @@ pub struct Database {
     /// Changes put off while a long script held the lock; see [`Self::soon`].
     put_off: Mutex<Vec<PutOff>>,
     has_put_off: AtomicBool,
+    /// Its users as the last commit left them, and what that depends on: for checks without the lock.
+    users: RwLock<(Arc<Users>, Lsn)>,
     /// Bytes its keys take in memory, for whoever adds them up without the lock.
     memory_bytes: AtomicU64,
 }
@@ -182,7 +188,10 @@ impl Database {
         durability: Durability,
         found: Found,
     ) -> Self {
-        let Found { meta, space, seq, notes } = found;
+        let Found { meta, space, users, seq, notes } = found;
+        let mut hub = Hub::default();
+        (hub.database, hub.users) = (id.0, Arc::new(users));
+        let users = RwLock::new((Arc::clone(&hub.users), Lsn(0)));
         let memory_bytes = AtomicU64::new(space.memory_bytes() as u64);
         Self {
             id,
@@ -191,7 +200,7 @@ impl Database {
             durability,
             state: Mutex::new(State {
                 space,
-                hub: Hub::default(),
+                hub,
                 seq,
                 commits: VecDeque::new(),
                 parked: BTreeMap::new(),
@@ -208,6 +217,7 @@ impl Database {
             script: ScriptControl::default(),
             put_off: Mutex::default(),
             has_put_off: AtomicBool::new(false),
+            users,
             memory_bytes,
         }
     }
@@ -385,7 +395,11 @@ impl Database {
             txn.forbid_blocking();
         }
         let outcome = match work {
-            Work::One(command, args) => txn.run_timed(command, args),
+            // Checked before, but the user may have changed since.
+            Work::One(command, args) => match txn.check(command, args) {
+                Ok(()) => txn.run_timed(command, args),
+                Err(denial) => Err(refused(&denial, command).into()),
+            },
             Work::All { queue, .. } => run_all(&mut txn, queue),
         };
         if matches!(work, Work::All { watching: true, .. }) {
@@ -402,8 +416,12 @@ impl Database {
             return Some(Ran::Done { reply: error.clone().into(), after: state.newest(&self.log) });
         }
         let done = txn.finish();
-        let note = once.and_then(|once| state.note(once, &outcome, moment));
+        let changed_users = done.users;
+        let note = once.and_then(|once| state.note(once, &outcome, work.is_secret(), moment));
         let after = self.commit(state, done, note, moment);
+        if changed_users {
+            self.review_clients(state, client, after);
+        }
         if !state.hub.killed.is_empty() {
             state.close_killed();
         }
@@ -491,9 +509,12 @@ impl Database {
         let args: Vec<&[u8]> = parked.args.iter().map(Blob::as_slice).collect();
         let mut txn = Txn::begin(state.parts(&cold, &mut parked.client, &Patient, moment), false);
         txn.resume();
-        let outcome = txn.run(parked.command, &args);
+        let outcome = match txn.check(parked.command, &args) {
+            Ok(()) => txn.run(parked.command, &args),
+            Err(denial) => Err(refused(&denial, parked.command).into()),
+        };
         let done = txn.finish();
-        let note = parked.once.as_ref().and_then(|once| state.note(once, &outcome, moment));
+        let note = parked.once.as_ref().and_then(|once| state.note(once, &outcome, false, moment));
         let after = self.record(state, done, note, written);
         let reply = match outcome {
             Ok(reply) => reply,
@@ -545,69 +566,6 @@ impl Database {
     /// A parked command's client has gone: it takes nothing with it.
     pub fn abandon(&self, ticket: Ticket) {
         self.soon(move |state| drop(state.unpark(ticket)));
-    }
-
-    /// A client comes: from now on messages for it go to `outbox`.
-    pub fn join(&self, client: &Client, outbox: Arc<dyn Outbox>) {
-        let client = client.clone();
-        self.soon(move |state| {
-            state.outboxes.insert(client.id, outbox);
-            state.hub.facts.connections += 1;
-            state.hub.clients.insert(client.id, client);
-        });
-    }
-
-    /// A client's line in `CLIENT LIST` has changed.
-    pub fn refresh(&self, client: &Client) {
-        let client = client.clone();
-        self.soon(move |state| drop(state.hub.clients.insert(client.id, client)));
-    }
-
-    /// A client has run a command about itself while a long script held the database: what that means for others follows
-    /// as soon as the script is done. A watch begins then; until then nobody can look at the key, so it counts as alive.
-    pub(crate) fn catch_up_with(&self, before: Client, client: &mut Client) {
-        let watched = before.watching.len();
-        for (_, was_dead) in client.watching.iter_mut().skip(watched) {
-            *was_dead = false;
-        }
-        let now = client.clone();
-        self.soon(move |state| {
-            for channel in before.channels.difference(&now.channels) {
-                state.hub.unsubscribe(now.id, channel);
-            }
-            for pattern in before.patterns.difference(&now.patterns) {
-                state.hub.unsubscribe_pattern(now.id, pattern);
-            }
-            if !now.monitoring {
-                state.hub.monitors.remove(&now.id);
-            }
-            if now.watching.is_empty() {
-                state.hub.unwatch(now.id, before.watching.iter().map(|(key, _)| key));
-            }
-            for (key, was_dead) in now.watching.iter().skip(watched) {
-                state.hub.watch(now.id, key, *was_dead);
-            }
-            state.hub.clients.insert(now.id, now);
-        });
-    }
-
-    /// A client's watches end.
-    pub fn unwatch(&self, client: ClientId, keys: Vec<(Blob, bool)>) {
-        self.soon(move |state| state.hub.unwatch(client, keys.iter().map(|(key, _)| key)));
-    }
-
-    /// A client goes, with everything it held.
-    pub fn leave(&self, client: &Client) {
-        let client = client.clone();
-        self.soon(move |state| {
-            state.hub.leave(&client);
-            state.outboxes.remove(&client.id);
-            let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == client.id;
-            let parked: Vec<Ticket> = state.parked.iter().filter(theirs).map(|(&ticket, _)| ticket).collect();
-            for ticket in parked {
-                state.unpark(ticket);
-            }
-        });
     }
 
     /// Removes some of the keys whose deadlines have passed, in memory and in the store. Whether there are more.
@@ -718,6 +676,11 @@ fn run_all(txn: &mut Txn<'_>, queue: &[Queued]) -> Outcome {
             return Err(CommandError::TransactionTooLarge(limit).into());
         }
         let args: Vec<&[u8]> = queued.args.iter().map(Blob::as_slice).collect();
+        if let Err(denial) = txn.check(queued.command, &args) {
+            let error = txn.refuse_queued(&denial, queued.command);
+            replies.push(error.into());
+            continue;
+        }
         let reply = match txn.run_timed(queued.command, &args) {
             Ok(reply) => reply,
             Err(Stop::Error(error)) => error.into(),
@@ -754,12 +717,15 @@ impl State {
         }
     }
 
-    /// The note of work that has run to an answer.
-    fn note(&self, once: &Once, outcome: &Outcome, moment: Moment) -> Option<Note> {
-        let now_ms = moment.now_ms();
+    /// The note of work that has run to an answer; that is left out if it is secret.
+    fn note(&self, once: &Once, outcome: &Outcome, is_secret: bool, moment: Moment) -> Option<Note> {
+        let (now_ms, mut limits) = (moment.now_ms(), self.notes.limits);
+        if is_secret {
+            limits.answer_bytes_max = 0;
+        }
         match outcome {
-            Ok(reply) => Note::of(once, reply, now_ms, &self.notes.limits),
-            Err(Stop::Error(error)) => Note::of(once, &error.clone().into(), now_ms, &self.notes.limits),
+            Ok(reply) => Note::of(once, reply, now_ms, &limits),
+            Err(Stop::Error(error)) => Note::of(once, &error.clone().into(), now_ms, &limits),
             Err(Stop::Block(_) | Stop::Aborted) => None,
         }
     }

@@ -9,6 +9,7 @@
 //! 05 database:4 transaction:8                              the same note's age and size, oldest first
 //! 06 database:4                                            counts of the notes
 //! 07 database:4                                            its libraries of functions (engine's `Libraries`), if any
+//! 08 database:4 name                                       a user (engine's `User`)
 //! ```
 //!
 //! Numbers are big endian, so that byte order is number order: a database, an epoch of it, and a range of hashes are each
@@ -25,6 +26,7 @@ const NOTE: u8 = 4;
 const NOTE_ORDER: u8 = 5;
 const NOTE_COUNTS: u8 = 6;
 const LIBRARIES: u8 = 7;
+const USER: u8 = 8;
 const META_VERSION: u8 = 1;
 
 /// Key of the hash seed.
@@ -97,6 +99,26 @@ pub(crate) fn split_deadline(key: &[u8]) -> Result<(Due, u64, &[u8]), Corrupt> {
     let (hash, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt("the key of a deadline"))?;
     let (part, key) = rest.split_first().ok_or(Corrupt("the key of a deadline"))?;
     Ok((Due { at: u64::from_be_bytes(*deadline), part: *part != 0 }, u64::from_be_bytes(*hash), key))
+}
+
+/// Key of a user.
+pub(crate) fn user(id: DatabaseId, name: &[u8]) -> Vec<u8> {
+    let mut key = vec![USER];
+    key.extend(id.0.to_be_bytes());
+    key.extend(name);
+    key
+}
+
+/// The users of all databases, as a range.
+pub(crate) fn users() -> (Vec<u8>, Vec<u8>) {
+    (vec![USER], vec![USER + 1])
+}
+
+/// Database and name of a user's key.
+pub(crate) fn split_user(key: &[u8]) -> Result<(DatabaseId, &[u8]), Corrupt> {
+    let rest = key.get(1..).and_then(|rest| rest.split_first_chunk::<4>());
+    let (id, name) = rest.ok_or(Corrupt("the key of a user"))?;
+    Ok((DatabaseId(u32::from_be_bytes(*id)), name))
 }
 
 /// Everything of one epoch, as ranges.
@@ -215,6 +237,8 @@ mod tests {
             assert_eq!(split_deadline(&deadline(id, 3, due, hash, b"k")), Ok((due, hash, &b"k"[..])));
         }
         assert_eq!(split_meta(&meta(id)), Ok(id));
+        assert_eq!(split_user(&user(id, b"name")), Ok((id, &b"name"[..])));
+        assert!((users().0..users().1).contains(&user(DatabaseId(u32::MAX), &[255; 9])));
         let (from, until) = records_from(id, 3, hash);
         assert!(from <= record(id, 3, hash, b"") && record(id, 3, u64::MAX, &[255; 40]) < until);
         assert!(record(id, 3, hash | 0xffff, &[255; 9]) < records_of_step(id, 3, hash));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use dormouse_engine::{Keyspace, replay};
+use dormouse_engine::{Keyspace, Reader, User, Users, replay};
 use dormouse_storage::{Log, LogOptions, Lsn, Store};
 
 use crate::DatabaseId;
@@ -22,6 +22,7 @@ use crate::service::Error;
 pub(crate) struct Found {
     pub(crate) meta: Meta,
     pub(crate) space: Keyspace,
+    pub(crate) users: Users,
     pub(crate) seq: u64,
     pub(crate) notes: Notes,
 }
@@ -35,7 +36,7 @@ impl Default for Found {
 impl Found {
     fn new(meta: Meta) -> Self {
         let space = Keyspace::with_cold(meta.records, meta.epoch, meta.flushed_seq);
-        Self { meta, space, seq: meta.seq, notes: Notes::default() }
+        Self { meta, space, users: Users::default(), seq: meta.seq, notes: Notes::default() }
     }
 }
 
@@ -73,6 +74,13 @@ fn metas(store: &Arc<dyn Store>) -> Result<BTreeMap<DatabaseId, Found>, Error> {
         let id = layout::split_meta(&key).map_err(what)?;
         found.entry(id).or_default().notes = Notes::with_stored(StoredNotes::read(&value).map_err(what)?);
     }
+    let (from, until) = layout::users();
+    for (key, value) in store.scan(&from, &until, usize::MAX)? {
+        let what = |corrupt| Error::Corrupt { place: "a user in the store".to_owned(), corrupt };
+        let (id, name) = layout::split_user(&key).map_err(what)?;
+        let user = User::read(name, &mut Reader::new(&value)).map_err(what)?;
+        found.entry(id).or_default().users.admit(user);
+    }
     Ok(found)
 }
 
@@ -88,7 +96,7 @@ fn apply(
         read_record(record).ok_or_else(|| corrupt(dormouse_engine::Corrupt("a record's head")))?;
     let database = found.entry(id).or_default();
     let cold = Cold { store: &**store, id, epoch: database.space.epoch() };
-    replay(&mut database.space, &cold, seq, journal).map_err(|error| match error {
+    replay(&mut database.space, &mut database.users, &cold, seq, journal).map_err(|error| match error {
         dormouse_engine::ReplayError::Corrupt(what) => corrupt(what),
         dormouse_engine::ReplayError::Source(error) => Error::Replay { place: place(), what: error.to_string() },
     })?;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dormouse_engine::{Client, ClientId, Corrupt, Door, Facts, Grant, Limits, Moment, Patient, set_hash_seed};
-use dormouse_proto::{CommandError, Reply};
+use dormouse_engine::{Client, ClientId, Corrupt, Door, Facts, Grant, Limits, Moment, Patient, Token, set_hash_seed};
+use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Batch, DirectoryLock, Durability, Log, LogOptions, Lsn, Store, StoreOptions, open_store};
 use parking_lot::{Mutex, RwLock};
 
@@ -102,6 +102,16 @@ pub struct Account {
     pub grant: Grant,
 }
 
+impl Account {
+    /// The name of its user; none if that is gone.
+    pub fn user(&self) -> Blob {
+        match self.grant {
+            Grant::User(id) => self.database.users().of(id).map(|user| user.name().clone()).unwrap_or_default(),
+            grant => Blob::from_static(grant.built_in().unwrap_or_default().as_bytes()),
+        }
+    }
+}
+
 /// See the module's text.
 pub struct Service {
     log: Arc<Log>,
@@ -155,6 +165,7 @@ impl Service {
         database.configure(|hub| {
             hub.limits = options.limits;
             hub.facts = options.facts.clone();
+            hub.entropy = Some(options.entropy);
         });
         service.admit(&database, &service.default);
         Ok(service)
@@ -228,9 +239,34 @@ impl Service {
         }
     }
 
-    /// What a token opens.
+    /// What a token opens: everything or reads, or what a user of the database it names may do.
     pub fn authenticate(&self, token: &[u8]) -> Option<Account> {
-        self.tokens.read().get(token).cloned()
+        if let Some(account) = self.tokens.read().get(token) {
+            return Some(account.clone());
+        }
+        let token = Token::read(token)?;
+        let database = self.databases.read().get(&DatabaseId(token.database)).cloned()?;
+        let user = database.users().get(&token.user).cloned().filter(|user| user.opens_with(&token))?;
+        Some(Account { database, grant: Grant::User(user.id()) })
+    }
+
+    /// What a user's password opens. Which database is meant follows from a token that wraps it; from where the client
+    /// is already, `here`; or else it is the default one. An error names the database that was meant.
+    pub fn log_in(&self, user: &[u8], password: &[u8], here: Option<&Account>) -> Result<Account, Arc<Database>> {
+        if let Some(account) = self.tokens.read().get(password)
+            && account.grant.built_in().is_some_and(|name| name.as_bytes() == user)
+        {
+            return Ok(account.clone());
+        }
+        let named = Token::read(password).filter(|token| token.user.as_slice() == user);
+        let named = named.and_then(|token| self.databases.read().get(&DatabaseId(token.database)).cloned());
+        let here = || here.map(|account| Arc::clone(&account.database));
+        let database = named.or_else(here).unwrap_or_else(|| self.default_account().database);
+        let known = database.users().get(user).cloned();
+        match known.filter(|user| user.opens(database.id().0, password)) {
+            Some(user) => Ok(Account { database, grant: Grant::User(user.id()) }),
+            None => Err(database),
+        }
     }
 
     /// The database a first start makes, for doors that ask for no token.

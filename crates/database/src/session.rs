@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use dormouse_engine::{
-    Client, ClientId, Door, Found, Group, Hub, Keyspace, Moment, Queued, Run, Session as Special, Ticket, Transaction,
-    Waiting, Watchdog, find, monitor_line, redacted,
+    Client, ClientId, Command, DEFAULT, Door, Found, Grant, Group, Hub, Keyspace, Moment, Queued, Run,
+    Session as Special, Ticket, Transaction, Waiting, Watchdog, find, monitor_line, redacted,
 };
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 use dormouse_storage::Lsn;
 
-use crate::database::Outbox;
+use crate::database::{Outbox, refused};
 use crate::once::{Once, Repeat};
 use crate::service::{Account, Service};
 use crate::work::{LongJob, Ran, Unparked, Work};
@@ -90,10 +90,21 @@ impl Session {
         session
     }
 
-    /// Gives the session a database.
+    /// Gives the session a database. Who only becomes another user of the one there is keeps what it holds.
     pub fn enter(&mut self, account: Account) {
-        self.exit();
+        let stays = self.account.as_ref().is_some_and(|old| Arc::ptr_eq(&old.database, &account.database));
+        if !stays {
+            self.exit();
+        }
         self.client.grant = account.grant;
+        self.client.user = account.user();
+        if stays {
+            if self.joined {
+                account.database.refresh(&self.client);
+            }
+            self.account = Some(account);
+            return;
+        }
         self.account = Some(account);
         if self.joins {
             self.join();
@@ -129,7 +140,7 @@ impl Session {
     /// Handles one command.
     pub fn command(&mut self, args: Args<'_>, moment: Moment, leash: &dyn Watchdog) -> Step {
         self.client.active_ms = moment.now_ms();
-        let checked = find(args).and_then(|found| self.check(&found).map(|()| found));
+        let checked = find(args).and_then(|found| self.check(&found, args).map(|()| found));
         let found = match checked {
             Ok(found) => found,
             Err(error) if args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"EXEC")) => {
@@ -170,7 +181,7 @@ impl Session {
     }
 
     /// Whether a command may run here and now.
-    fn check(&self, found: &Found) -> Result<(), CommandError> {
+    fn check(&mut self, found: &Found, args: Args<'_>) -> Result<(), CommandError> {
         let Found { command, container } = *found;
         let name = || command.full_name(container);
         if self.account.is_none() && !command.is_no_auth() {
@@ -180,8 +191,8 @@ impl Session {
         if self.client.door == Door::Rest && (command.is_no_rest() || waits()) {
             return Err(CommandError::NotOverRest(name()));
         }
-        if !command.permits(self.client.grant) {
-            return Err(CommandError::NoPermission(name()));
+        if self.client.grant != Grant::Full {
+            self.check_grant(command, args)?;
         }
         if self.client.is_subscriber_only() && !command.is_while_subscribed() {
             return Err(CommandError::from(format!(
@@ -193,6 +204,23 @@ impl Session {
             return Err(CommandError::text("ERR Command not allowed inside a transaction"));
         }
         Ok(())
+    }
+
+    /// What a client may do who may not do everything. The user may change before the command runs, so that it is checked
+    /// once more then; here it is for what is queued, or about the session itself.
+    fn check_grant(&mut self, command: &'static Command, args: Args<'_>) -> Result<(), CommandError> {
+        let Some(account) = &self.account else { return Ok(()) };
+        let users = account.database.users();
+        if let Grant::User(id) = self.client.grant
+            && users.of(id).is_none()
+        {
+            self.client.closing = true;
+            return Err(CommandError::NoAuth);
+        }
+        users.check(self.client.grant, command, args).map_err(|denial| {
+            account.database.note_denial(&denial, command, &self.client);
+            refused(&denial, command)
+        })
     }
 
     fn queue(&mut self, found: &Found, args: Args<'_>) -> Step {
@@ -327,9 +355,9 @@ impl Session {
     }
 
     /// One command of several that will run together; an error if it may not be among them.
-    pub fn part(&self, args: Args<'_>) -> Result<Queued, CommandError> {
+    pub fn part(&mut self, args: Args<'_>) -> Result<Queued, CommandError> {
         let found = find(args)?;
-        self.check(&found)?;
+        self.check(&found, args)?;
         let command = found.command;
         if command.is_not_queued() || command.is_no_multi() || matches!(command.run, Run::Session(_)) {
             return Err(CommandError::from(format!(
@@ -364,11 +392,14 @@ impl Session {
 
     fn special(&mut self, special: Special, args: Args<'_>, moment: Moment, leash: &dyn Watchdog) -> Step {
         match special {
-            Special::Auth => match self.authenticate(&args[1..]) {
-                Ok(()) => Step::now(Reply::OK),
+            Special::Auth => match self.authenticate("AUTH", &args[1..]) {
+                Ok(after) => Step::Reply { reply: Reply::OK, after },
                 Err(error) => Step::now(error),
             },
-            Special::Hello => self.hello(args, moment).map_or_else(Step::now, Step::now),
+            Special::Hello => match self.hello(args, moment) {
+                Ok((reply, after)) => Step::Reply { reply, after },
+                Err(error) => Step::now(error),
+            },
             Special::Exec => self.exec(moment, leash),
             Special::ScriptKill => match &self.account {
                 Some(account) => Step::now(account.database.kill_script().map_or_else(Reply::from, |()| Reply::OK)),
@@ -383,23 +414,30 @@ impl Session {
         }
     }
 
-    /// `AUTH [user] password`: the password is a token, and the user its grant's.
-    fn authenticate(&mut self, args: Args<'_>) -> Result<(), CommandError> {
-        let (user, password) = match args {
-            [password] => (None, password),
-            [user, password] => (Some(user), password),
+    /// `AUTH [user] password`: a token, or a user's password. Returns what the client's being let in depends on.
+    fn authenticate(&mut self, command: &'static str, args: Args<'_>) -> Result<Lsn, CommandError> {
+        let here = self.account.as_ref();
+        let (user, found) = match args {
+            [token] => {
+                let aimed_at =
+                    || here.map_or_else(|| self.service.default_account().database, |here| Arc::clone(&here.database));
+                (DEFAULT.as_bytes(), self.service.authenticate(token).ok_or_else(aimed_at))
+            }
+            [user, password] => (*user, self.service.log_in(user, password, here)),
             _ => return Err(CommandError::Syntax),
         };
-        let account = self.service.authenticate(password).ok_or(CommandError::WrongPassword)?;
-        if user.is_some_and(|user| *user != account.grant.user().as_bytes()) {
-            return Err(CommandError::WrongPassword);
-        }
+        let account = found.map_err(|database| {
+            database.note_wrong_password(command, user, &self.client);
+            CommandError::WrongPassword
+        })?;
+        let after = if account.grant.is_users() { account.database.users_after() } else { Lsn(0) };
         self.enter(account);
-        Ok(())
+        Ok(after)
     }
 
     /// `HELLO [version [AUTH user password] [SETNAME name]]`.
-    fn hello(&mut self, args: Args<'_>, moment: Moment) -> Result<Reply, CommandError> {
+    fn hello(&mut self, args: Args<'_>, moment: Moment) -> Result<(Reply, Lsn), CommandError> {
+        let mut after = Lsn(0);
         let mut protocol = self.client.protocol;
         if let Some(version) = args.get(1) {
             protocol = match dormouse_proto::parse_integer(version) {
@@ -428,7 +466,7 @@ impl Session {
             };
         }
         if let Some(credentials) = credentials {
-            self.authenticate(credentials)?;
+            after = self.authenticate("HELLO", credentials)?;
         }
         if self.account.is_none() {
             return Err(CommandError::text(
@@ -451,7 +489,7 @@ impl Session {
             account.database.refresh(&self.client);
         }
         let text = |text: &str| Reply::bulk(text);
-        Ok(Reply::Map(vec![
+        let fields = vec![
             (text("server"), text("redis")),
             (text("version"), text(dormouse_engine::REDIS_VERSION)),
             (text("proto"), Reply::Integer(protocol.into())),
@@ -459,7 +497,8 @@ impl Session {
             (text("mode"), text("standalone")),
             (text("role"), text("master")),
             (text("modules"), Reply::Array(Vec::new())),
-        ]))
+        ];
+        Ok((Reply::Map(fields), after))
     }
 
     fn exec(&mut self, moment: Moment, leash: &dyn Watchdog) -> Step {

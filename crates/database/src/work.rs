@@ -74,6 +74,14 @@ impl Work<'_> {
         }
     }
 
+    /// Whether its answer may be told once only.
+    pub(crate) fn is_secret(&self) -> bool {
+        match self {
+            Self::One(command, _) => command.tells_a_secret(),
+            Self::All { queue, .. } => queue.iter().any(|queued| queued.command.tells_a_secret()),
+        }
+    }
+
     pub(crate) fn to_job(self, client: Client, once: Option<Arc<Once>>) -> LongJob {
         let copy = |args: Args<'_>| args.iter().map(|arg| Blob::from(*arg)).collect();
         match self {

@@ -13,6 +13,10 @@ use crate::command::Command;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
 
+/// Names a user of a database for as long as the process runs; never used twice there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(pub u64);
+
 /// What a client may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,15 +26,23 @@ pub enum Grant {
     Full,
     /// Reads that do not sweep the keyspace (user `default_ro`).
     ReadOnly,
+    /// What the rules of a user say; see [`Users`](crate::acl::Users).
+    User(UserId),
 }
 
 impl Grant {
-    /// The user's name, as `ACL WHOAMI` and `CLIENT LIST` show it.
-    pub const fn user(self) -> &'static str {
+    /// The name of the user behind one of the database's own tokens.
+    pub const fn built_in(self) -> Option<&'static str> {
         match self {
-            Self::Full => "default",
-            Self::ReadOnly => "default_ro",
+            Self::Full => Some(crate::acl::DEFAULT),
+            Self::ReadOnly => Some(crate::acl::DEFAULT_RO),
+            Self::User(_) => None,
         }
+    }
+
+    /// Whether it is a user's, and so may end or change while the client is there.
+    pub const fn is_users(self) -> bool {
+        matches!(self, Self::User(_))
     }
 }
 
@@ -99,6 +111,8 @@ pub struct Client {
     pub grant: Grant,
     /// What becomes of its commands that would wait.
     pub waiting: Waiting,
+    /// The name of its user, as `ACL WHOAMI` and `CLIENT LIST` show it.
+    pub user: Blob,
     /// 2 or 3: the RESP version it speaks.
     pub protocol: u8,
     /// The remote address, `host:port`; empty for an HTTP request, whose connection serves others too.
@@ -140,7 +154,8 @@ impl Client {
             Door::Resp => Waiting::Parks,
             Door::Rest => Waiting::Refused,
         };
-        Self { id, door, grant, waiting, protocol: 2, ..Self::default() }
+        let user = Blob::from_static(grant.built_in().unwrap_or_default().as_bytes());
+        Self { id, door, grant, user, waiting, protocol: 2, ..Self::default() }
     }
 
     /// How many channels and patterns it listens to.
@@ -178,7 +193,7 @@ impl Client {
             self.watching.len(),
             self.transaction.as_ref().map_or(0, |transaction| transaction.bytes),
             if self.last_command.is_empty() { "NULL".to_owned() } else { self.last_command.to_ascii_lowercase() },
-            self.grant.user(),
+            text(&self.user),
             self.protocol,
             text(&self.library_name),
             text(&self.library_version),

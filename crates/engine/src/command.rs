@@ -124,6 +124,53 @@ impl Group {
     }
 }
 
+/// What somebody must be allowed to do with a key for a command to touch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// To know that it is there, or how large it is.
+    Nothing,
+    /// To read what it holds.
+    Read,
+    /// To change it, without being told what it held.
+    Write,
+    /// Both.
+    ReadWrite,
+}
+
+impl Needs {
+    /// Whether what the key holds shows.
+    pub const fn read(self) -> bool {
+        matches!(self, Self::Read | Self::ReadWrite)
+    }
+
+    /// Whether the key may change.
+    pub const fn write(self) -> bool {
+        matches!(self, Self::Write | Self::ReadWrite)
+    }
+}
+
+/// What a command needs of its first key and of the others, where that does not follow from its effect.
+#[derive(Clone, Copy, Debug)]
+enum Access {
+    /// It reads, or reads and writes, as its effect says.
+    ByEffect,
+    /// As said.
+    Said { first: Needs, others: Needs },
+    /// Its arguments say.
+    ByArgs(fn(Args<'_>) -> Needs),
+}
+
+/// Where in its arguments a command names channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Channels {
+    /// Position of the first; 0 if there is none.
+    pub first: u8,
+    /// Position of the last; negative counts from the end.
+    pub last: i8,
+    /// Whether they are patterns.
+    pub patterns: bool,
+}
+
 /// Where in its arguments a command names keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
@@ -195,6 +242,8 @@ mod flag {
     pub(super) const WHILE_BUSY: u32 = 1 << 14;
     pub(super) const IF_ASKED: u32 = 1 << 15;
     pub(super) const BRIEF: u32 = 1 << 16;
+    pub(super) const TELLS_SECRET: u32 = 1 << 17;
+    pub(super) const TAKES_SECRET: u32 = 1 << 18;
 }
 
 /// A row; see the module's text.
@@ -210,6 +259,12 @@ pub struct Command {
     pub effect: Effect,
     /// Where its keys are.
     pub keys: Keys,
+    /// What it does to them, one by one.
+    access: Access,
+    /// Where its channels are.
+    pub channels: Channels,
+    /// Its ACL categories beside those that follow from its flags, if they are not its group's.
+    own_categories: Option<&'static [&'static str]>,
     /// Its group.
     pub group: Group,
     /// The first Redis version that had it, or the product that brought it.
@@ -245,6 +300,9 @@ const fn row(name: &'static str, arity: i8, run: Run) -> Command {
         run,
         effect: Effect::None,
         keys: Keys { first: 0, last: 0, step: 0, count_at: 0, streams_from: 0, store_from: 0 },
+        access: Access::ByEffect,
+        channels: Channels { first: 0, last: 0, patterns: false },
+        own_categories: None,
         group: Group::Server,
         since: "",
         summary: "",
@@ -306,6 +364,10 @@ flags! {
     if_asked, blocks_if_asked = IF_ASKED;
     /// Takes no longer than its arguments are long: not worth a look at the clock.
     brief, is_brief = BRIEF;
+    /// Its answer is told once and kept nowhere.
+    tells_secret, tells_a_secret = TELLS_SECRET;
+    /// Its arguments are not shown in any log.
+    takes_secret, takes_a_secret = TAKES_SECRET;
 }
 
 impl Command {
@@ -359,6 +421,60 @@ impl Command {
         self
     }
 
+    /// It tells no more of its keys than that they are there, or how large they are.
+    #[must_use]
+    pub const fn peeks(self) -> Self {
+        self.needs(Needs::Nothing, Needs::Nothing)
+    }
+
+    /// It writes without telling what was there.
+    #[must_use]
+    pub const fn blind(self) -> Self {
+        self.needs(Needs::Write, Needs::Write)
+    }
+
+    /// It reads its keys, whatever else it does.
+    #[must_use]
+    pub const fn shows(self) -> Self {
+        self.needs(Needs::Read, Needs::Read)
+    }
+
+    /// What it does to its first key, and to the others.
+    #[must_use]
+    pub const fn needs(mut self, first: Needs, others: Needs) -> Self {
+        self.access = Access::Said { first, others };
+        self
+    }
+
+    /// What it does to its keys depends on its arguments.
+    #[must_use]
+    pub const fn needs_by(mut self, access: fn(Args<'_>) -> Needs) -> Self {
+        self.access = Access::ByArgs(access);
+        self
+    }
+
+    /// Its ACL categories, in place of its group's.
+    #[must_use]
+    pub const fn within(mut self, categories: &'static [&'static str]) -> Self {
+        self.own_categories = Some(categories);
+        self
+    }
+
+    /// Its channels are at `first` … `last`.
+    #[must_use]
+    pub const fn channels(mut self, first: u8, last: i8) -> Self {
+        self.channels.first = first;
+        self.channels.last = last;
+        self
+    }
+
+    /// Its channels are patterns of channels.
+    #[must_use]
+    pub const fn patterns(mut self) -> Self {
+        self.channels.patterns = true;
+        self
+    }
+
     /// Its group.
     #[must_use]
     pub const fn group(mut self, group: Group) -> Self {
@@ -395,6 +511,37 @@ impl Command {
     /// The keys among its arguments, in order. Nonsense in the arguments (a forged count) yields fewer; the handler's own
     /// parsing reports it.
     pub fn keys_of<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
+        self.named_keys(args).chain(self.keys.stored(args))
+    }
+
+    /// The keys among its arguments, each with what it needs of it.
+    pub fn keys_and_needs<'a>(&self, args: Args<'a>) -> impl Iterator<Item = (&'a [u8], Needs)> {
+        let (first, others) = match self.access {
+            Access::Said { first, others } => (first, others),
+            Access::ByArgs(access) => (access(args), access(args)),
+            Access::ByEffect => match self.effect {
+                Effect::None => (Needs::Nothing, Needs::Nothing),
+                Effect::Reads => (Needs::Read, Needs::Read),
+                Effect::Writes => (Needs::ReadWrite, Needs::ReadWrite),
+            },
+        };
+        let named = self.named_keys(args).enumerate();
+        let named = named.map(move |(at, key)| (key, if at == 0 { first } else { others }));
+        named.chain(self.keys.stored(args).map(|key| (key, Needs::Write)))
+    }
+
+    /// The channels among its arguments.
+    pub fn channels_of<'a>(&self, args: Args<'a>) -> Args<'a> {
+        let Channels { first, last, .. } = self.channels;
+        if first == 0 {
+            return &[];
+        }
+        let end = if last < 0 { (args.len() as i64 + i64::from(last)).max(0) as usize } else { last as usize };
+        args.get(usize::from(first)..=end.min(args.len().saturating_sub(1))).unwrap_or_default()
+    }
+
+    /// The keys it names, but for one that options may.
+    fn named_keys<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let end = if self.keys.last < 0 {
             (args.len() as i64 + i64::from(self.keys.last)).max(0) as usize
         } else {
@@ -417,13 +564,15 @@ impl Command {
         };
         let counted = counted.chain(streams);
         let fixed = args[fixed.start.min(args.len())..fixed.end.min(args.len())].iter().step_by(step);
-        fixed.chain(counted).copied().chain(self.keys.stored(args))
+        fixed.chain(counted).copied()
     }
 
     /// Whether a grant covers it.
     pub const fn permits(&self, grant: Grant) -> bool {
         match grant {
             Grant::Full => true,
+            // What a user may do depends on more than the row: see `acl::Users::check`.
+            Grant::User(_) => false,
             Grant::ReadOnly => match self.effect {
                 Effect::Reads => !self.does_sweep(),
                 Effect::None => self.is_for_all() || self.is_no_auth(),
@@ -464,23 +613,34 @@ impl Command {
 
     /// The ACL categories that follow from its flags, and its group's own.
     pub fn categories(&self) -> Vec<&'static str> {
+        if matches!(self.run, Run::Container) {
+            return vec!["slow"];
+        }
         let mut names = Vec::new();
         let mut add = |yes: bool, name| {
             if yes {
                 names.push(name);
             }
         };
-        add(self.effect == Effect::Writes, "write");
-        add(self.effect == Effect::Reads, "read");
+        // What a script does to keys is for the commands it runs to say.
+        let runs_commands = self.is_script() && self.keys.are_named();
+        add(self.effect == Effect::Writes && !runs_commands, "write");
+        add(self.effect == Effect::Reads && !runs_commands, "read");
         add(self.is_admin(), "admin");
         add(self.is_dangerous() || self.is_admin(), "dangerous");
-        if let Some(name) = self.group.category() {
-            add(true, name);
+        match self.own_categories {
+            Some(own) => own.iter().for_each(|name| add(true, name)),
+            None => self.group.category().into_iter().for_each(|name| add(true, name)),
         }
         add(self.is_fast(), "fast");
         add(!self.is_fast(), "slow");
         add(self.may_block(), "blocking");
         names
+    }
+
+    /// Whether it is in an ACL category.
+    pub fn is_in(&self, category: &str) -> bool {
+        self.categories().contains(&category)
     }
 
     /// The flags `COMMAND INFO` shows.

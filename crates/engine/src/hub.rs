@@ -9,7 +9,9 @@ use std::sync::Arc;
 use dormouse_proto::Blob;
 use hashbrown::{HashMap, HashSet};
 
-use crate::client::ClientId;
+use crate::acl::{AclLog, Context, Denial, Users};
+use crate::client::{Client, ClientId};
+use crate::command::Command;
 use crate::glob;
 use crate::slow_log::SlowLog;
 use crate::txn::Touched;
@@ -50,6 +52,10 @@ pub struct Limits {
     pub replies_bytes_max: usize,
     /// Most keys one `SORT` may look up for its patterns.
     pub sort_lookups_max: usize,
+    /// Most users a database may have beside its own two.
+    pub users_max: usize,
+    /// Most bytes that a user's name, rules, passwords and tokens may take together.
+    pub user_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -71,6 +77,8 @@ impl Default for Limits {
             reply_bytes_max: 600 << 20,
             replies_bytes_max: 256 << 20,
             sort_lookups_max: 1_000_000,
+            users_max: 1_000,
+            user_bytes_max: 64 << 10,
         }
     }
 }
@@ -157,6 +165,14 @@ pub struct Hub {
     pub killed: Vec<ClientId>,
     /// The script that holds the database, for who asks meanwhile.
     pub running: Option<Running>,
+    /// Who may do what. Shared, so that whoever checks a client need not hold the database.
+    pub users: Arc<Users>,
+    /// What was refused lately.
+    pub(crate) acl_log: AclLog,
+    /// The database's number, for the tokens of its users.
+    pub database: u32,
+    /// Fills a buffer with bytes nobody can guess, for passwords and tokens. Nothing but their hashes gets into effects.
+    pub entropy: Option<fn(&mut [u8])>,
     /// One line for each connected client, refreshed as it works.
     pub clients: BTreeMap<ClientId, crate::client::Client>,
     /// The setting `notify-keyspace-events`.
@@ -315,6 +331,48 @@ impl Hub {
     /// Whether somebody sees every command.
     pub fn is_monitored(&self) -> bool {
         !self.monitors.is_empty()
+    }
+
+    /// Whether a client listens to something that its user may not hear.
+    pub fn hears_too_much(&self, client: ClientId, user: &crate::acl::User) -> bool {
+        let channels = self.channels.iter().filter(|(_, clients)| clients.contains(&client));
+        let patterns = self.patterns.iter().filter(|(_, clients)| clients.contains(&client));
+        channels
+            .map(|(name, _)| (name, false))
+            .chain(patterns.map(|(name, _)| (name, true)))
+            .any(|(name, is_pattern)| !user.may_hear(name, is_pattern))
+    }
+
+    // --- what was refused ----------------------------------------------------------------------------------------
+
+    /// Notes for `ACL LOG` that a client was refused a command, after `MULTI` or by itself.
+    pub fn note_denial(
+        &mut self,
+        denial: &Denial,
+        command: &'static Command,
+        client: &Client,
+        multi: bool,
+        now_ms: u64,
+    ) {
+        let context = if multi { Context::Multi } else { Context::TopLevel };
+        self.note_denial_in(denial, command, client, context, now_ms);
+    }
+
+    pub(crate) fn note_denial_in(
+        &mut self,
+        denial: &Denial,
+        command: &'static Command,
+        client: &Client,
+        context: Context,
+        now_ms: u64,
+    ) {
+        let name = crate::table::full_name(command);
+        self.acl_log.denied(denial, &name, context, &client.user, client.line(now_ms), now_ms);
+    }
+
+    /// Notes that a client gave a wrong password for a user.
+    pub fn note_wrong_password(&mut self, command: &str, user: &[u8], client: &Client, now_ms: u64) {
+        self.acl_log.not_let_in(command, user, client.line(now_ms), now_ms);
     }
 
     // --- keys somebody watches or waits for ----------------------------------------------------------------------

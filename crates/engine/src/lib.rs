@@ -7,6 +7,7 @@
 //!
 //! Read `table.rs`, then `types/hash.rs`, then `txn.rs`.
 
+mod acl;
 mod args;
 mod block;
 mod client;
@@ -32,9 +33,10 @@ mod types;
 mod value;
 mod watchdog;
 
-pub use client::{Client, ClientId, Door, Grant, Queued, Replies, Transaction, Waiting};
-pub use codec::Corrupt;
-pub use command::{Command, Effect, Group, Keys, Run, Session};
+pub use acl::{DEFAULT, DEFAULT_RO, Denial, Token, User, Users};
+pub use client::{Client, ClientId, Door, Grant, Queued, Replies, Transaction, UserId, Waiting};
+pub use codec::{Corrupt, Reader};
+pub use command::{Channels, Command, Effect, Group, Keys, Needs, Run, Session};
 pub use hub::{Event, Facts, Hub, Limits, Notifications, Pause, Running, Ticket};
 pub use keyspace::{Due, Entry, Keyspace, Nothing, Record, Source, SourceError, Stored};
 pub use libraries::{Libraries, Shelf};
@@ -42,7 +44,7 @@ pub use moment::{Moment, Random};
 pub use replay::{ReplayError, replay};
 pub use scan_map::{Cursor, hash, set_hash_seed};
 pub use slow_log::SlowLog;
-pub use table::{Found, all, find};
+pub use table::{Found, Place, all, find, full_name, places};
 pub use txn::{Block, Done, Outcome, Parts, Reaped, ReapedCold, Stop, Touched, Txn};
 pub use types::monitor::{monitor_line, redacted};
 pub use value::{Type, Value};

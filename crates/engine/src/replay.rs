@@ -1,13 +1,15 @@
 //! Effects of the log, applied to the keys again.
 //!
 //! The journal is `txn.rs`'s; here is the other end. Nothing here decides what a command means: an effect says what became of
-//! a key or a library, and it is applied if what is there has not seen it yet. What a record holds is believed as far as it
-//! reads; one that does not read stops the recovery.
+//! a key, a library or a user, and it is applied if what is there has not seen it yet. What a record holds is believed as far
+//! as it reads; one that does not read stops the recovery.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use dormouse_proto::Blob;
 
+use crate::acl::{User, Users};
 use crate::codec::{Corrupt, Reader};
 use crate::keyspace::{Keyspace, Source, SourceError};
 use crate::libraries::{Change, Library};
@@ -19,14 +21,24 @@ use crate::value::{AnyChange, Type, Value};
 ///
 /// A checkpoint takes keys one by one while others change, so the store may be ahead of the log's start for some keys; the
 /// sequence number of each key says which effects it has seen, and that of the last flush which effects are moot.
-pub fn replay(space: &mut Keyspace, source: &dyn Source, seq: u64, journal: &[u8]) -> Result<(), ReplayError> {
+///
+/// Users are set whatever the store has: each effect is a whole one, so the last one of the log stands in the end.
+pub fn replay(
+    space: &mut Keyspace,
+    users: &mut Users,
+    source: &dyn Source,
+    seq: u64,
+    journal: &[u8],
+) -> Result<(), ReplayError> {
     let mut input = Reader::new(journal);
     replay_libraries(space, source, seq, &mut input)?;
-    if seq < space.flushed_seq() {
-        return Ok(());
-    }
-    // The record of the last flush itself: what follows the flush in it still counts.
-    let mut moot = if seq == space.flushed_seq() { flushes(input.clone())? } else { 0 };
+    let mut moot = match seq.cmp(&space.flushed_seq()) {
+        // Nothing of it is to be seen any more, but for users.
+        Ordering::Less => usize::MAX,
+        // The record of the last flush itself: what follows the flush in it still counts.
+        Ordering::Equal => flushes(input.clone())?,
+        Ordering::Greater => 0,
+    };
     let mut key = Blob::new();
     let mut at = 0;
     // Several effects of one record reach the same key: it counts as new until the record ends.
@@ -48,6 +60,11 @@ pub fn replay(space: &mut Keyspace, source: &dyn Source, seq: u64, journal: &[u8
                     _ => moot -= 1,
                 }
                 ours.clear();
+                continue;
+            }
+            op::USER => {
+                let (name, user) = read_user(&mut input)?;
+                users.put(&name, user.map(Arc::new));
                 continue;
             }
             _ => {}
@@ -96,10 +113,17 @@ fn flushes(mut input: Reader<'_>) -> Result<usize, ReplayError> {
         match input.byte()? {
             op::KEY => drop(input.bytes()?),
             op::FLUSH => count += 1,
+            op::USER => drop(read_user(&mut input)?),
             op => replay_one(&mut nowhere, 0, &Blob::new(), op, &mut input, None)?,
         }
     }
     Ok(count)
+}
+
+fn read_user(input: &mut Reader<'_>) -> Result<(Blob, Option<User>), Corrupt> {
+    let name = input.blob()?;
+    let user = if input.byte()? == 0 { None } else { Some(User::read(&name, input)?) };
+    Ok((name, user))
 }
 
 fn replay_one(

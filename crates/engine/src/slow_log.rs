@@ -11,6 +11,7 @@ use dormouse_proto::{Args, Blob};
 use crate::client::{Client, Door};
 use crate::command::Command;
 use crate::txn::{Outcome, Stop, Txn};
+use crate::types::monitor::redacted;
 use crate::types::monitor::NO_ADDRESS;
 
 /// How long a command takes before it is noted, in microseconds, as in Redis.
@@ -95,7 +96,7 @@ fn shorten(args: Args<'_>) -> Vec<Blob> {
 }
 
 impl Txn<'_> {
-    /// As [`Txn::run`], noting the command if it takes long.
+    /// As [`Txn::run`], noting the command if it takes long, without its passwords.
     pub fn run_timed(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
         if !self.hub().slow_log.times(command) {
             return self.run(command, args);
@@ -107,7 +108,7 @@ impl Txn<'_> {
         if is_slow && !matches!(outcome, Err(Stop::Block(_) | Stop::Aborted)) {
             let at_s = self.now_ms() / 1_000;
             let client = self.client().clone();
-            self.hub().slow_log.note(at_s, took_us, &client, args);
+            self.hub().slow_log.note(at_s, took_us, &client, &redacted(command, args));
         }
         outcome
     }

@@ -2,6 +2,7 @@
 //!
 //! This is the only list of commands. A type adds itself with one line here.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use dormouse_proto::{Args, CommandError};
@@ -9,12 +10,12 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    bitmap, connection, dump, function, generic, geo, hash, hyperloglog, json, list, monitor, object, pubsub,
+    acl, bitmap, connection, dump, function, generic, geo, hash, hyperloglog, json, list, monitor, object, pubsub,
     scripting, server, set, slow, sort, standalone, stream, string, transaction, zset,
 };
 
-/// Rows by type, in reading order.
-const ROWS: &[&[Command]] = &[
+/// Rows by type, in reading order. A static, so that each row has one address.
+static ROWS: &[&[Command]] = &[
     string::ROWS,
     hash::ROWS,
     hash::EXPIRY_ROWS,
@@ -39,6 +40,7 @@ const ROWS: &[&[Command]] = &[
     monitor::ROWS,
     slow::ROWS,
     standalone::ROWS,
+    acl::ROWS,
 ];
 
 /// Longest command name; longer input is unknown without a look.
@@ -48,6 +50,63 @@ const ECHO_BYTES_MAX: usize = 128;
 
 static BY_NAME: LazyLock<HashMap<&'static [u8], &'static Command>> =
     LazyLock::new(|| all().map(|command| (command.name.as_bytes(), command)).collect());
+
+/// A row and where it stands among all of them, sub-commands behind their containers.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its number.
+    pub index: usize,
+    /// The row.
+    pub command: &'static Command,
+    /// The row that holds it, if it is a sub-command.
+    pub container: Option<&'static Command>,
+}
+
+impl Place {
+    /// Lower case, with its container's name: `client|setname`.
+    pub fn name(&self) -> String {
+        self.command.full_name(self.container).into_owned()
+    }
+
+    /// Whether it is a sub-command of another.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.container.is_some_and(|container| std::ptr::eq(container, other.command))
+    }
+}
+
+static PLACES: LazyLock<Vec<Place>> = LazyLock::new(|| {
+    let rows = all().flat_map(|row| {
+        let inner = row.subcommands.iter().map(move |inner| (inner, Some(row)));
+        std::iter::once((row, None)).chain(inner)
+    });
+    rows.enumerate().map(|(index, (command, container))| Place { index, command, container }).collect()
+});
+
+static PLACE_BY_ADDRESS: LazyLock<HashMap<usize, &'static Place>> =
+    LazyLock::new(|| PLACES.iter().map(|place| (std::ptr::from_ref(place.command).addr(), place)).collect());
+
+static PLACE_BY_NAME: LazyLock<HashMap<String, &'static Place>> =
+    LazyLock::new(|| PLACES.iter().map(|place| (place.name(), place)).collect());
+
+/// Every row, sub-commands behind their containers.
+pub fn places() -> &'static [Place] {
+    &PLACES
+}
+
+/// Where a row stands.
+pub fn place(command: &'static Command) -> Option<&'static Place> {
+    PLACE_BY_ADDRESS.get(&std::ptr::from_ref(command).addr()).copied()
+}
+
+/// A row by its full name in lower case.
+pub(crate) fn place_named(name: &str) -> Option<&'static Place> {
+    PLACE_BY_NAME.get(name).copied()
+}
+
+/// A row's full name.
+pub fn full_name(command: &'static Command) -> Cow<'static, str> {
+    command.full_name(place(command).and_then(|place| place.container))
+}
 
 /// Every top-level row.
 pub fn all() -> impl Iterator<Item = &'static Command> {

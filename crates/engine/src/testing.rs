@@ -6,6 +6,7 @@
 
 use dormouse_proto::{Blob, Reply};
 
+use crate::acl::Users;
 use crate::client::{Client, ClientId, Door, Grant};
 use crate::hub::{Hub, Notifications};
 use crate::keyspace::{Keyspace, Nothing};
@@ -19,6 +20,7 @@ use crate::watchdog::Patient;
 pub struct Bench {
     space: Keyspace,
     replica: Keyspace,
+    replica_users: Users,
     /// Channels, scripts, settings.
     pub hub: Hub,
     /// Who asks.
@@ -35,11 +37,10 @@ pub struct Bench {
 impl Bench {
     /// An empty database, at a fixed moment.
     pub fn new() -> Self {
-        Self {
-            client: Client::new(ClientId(1), Door::Resp, Grant::Full),
-            now_us: 1_700_000_000_000_000,
-            ..Self::default()
-        }
+        let client = Client::new(ClientId(1), Door::Resp, Grant::Full);
+        let mut bench = Self { client, now_us: 1_700_000_000_000_000, ..Self::default() };
+        bench.hub.entropy = Some(not_entropy);
+        bench
     }
 
     /// Moves the clock.
@@ -77,13 +78,14 @@ impl Bench {
             Ok(found) => found.command,
             Err(error) => return Err(error.into()),
         };
-        let before = dump(&self.space);
+        let (before, users_before) = (dump(&self.space), users(&self.hub.users));
         let events = (self.hub.facts.hits, self.hub.facts.misses);
         let client = self.client.clone();
         let mut txn = self.begin(true);
         let first = txn.run(command, args);
         txn.rollback();
         assert_eq!(dump(&self.space), before, "a rollback of {args:?} left something behind");
+        assert_eq!(users(&self.hub.users), users_before, "a rollback of {args:?} left a user behind");
         (self.hub.facts.hits, self.hub.facts.misses) = events;
         self.client = client;
 
@@ -95,9 +97,11 @@ impl Bench {
         self.journal_bytes = journal.len();
         if !journal.is_empty() {
             self.seq += 1;
-            replay(&mut self.replica, &Nothing, self.seq, &journal).expect("our own journal replays");
+            replay(&mut self.replica, &mut self.replica_users, &Nothing, self.seq, &journal)
+                .expect("our own journal replays");
         }
         assert_eq!(dump(&self.replica), dump(&self.space), "the replay of {args:?} ended elsewhere");
+        assert_eq!(users(&self.replica_users), users(&self.hub.users), "the replay of {args:?} made other users");
         outcome
     }
 
@@ -145,6 +149,21 @@ impl Bench {
     pub fn size(&self) -> (u64, usize) {
         (self.space.len(), self.space.memory_bytes())
     }
+}
+
+/// What passes for chance here: the same each time.
+fn not_entropy(bytes: &mut [u8]) {
+    bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at * 37) as u8);
+}
+
+/// Every user, as it is kept.
+fn users(users: &Users) -> Vec<(Blob, Vec<u8>)> {
+    let all = users.all().into_iter().map(|user| {
+        let mut bytes = Vec::new();
+        user.write(&mut bytes);
+        (user.name().clone(), bytes)
+    });
+    all.collect()
 }
 
 /// Every live key with its deadline and value, in an order of its own, and the libraries of functions.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
+use crate::acl::{Denial, User};
 pub use crate::block::Block;
-use crate::client::Client;
+use crate::client::{Client, Grant};
 use crate::codec::{put_bytes, put_int};
 use crate::command::{Command, Effect};
 use crate::hub::{Event, Hub, Notifications, Scripts};
@@ -44,6 +45,8 @@ pub(crate) mod op {
     pub(crate) const LIBRARY: u8 = 8;
     /// A library is gone: its name.
     pub(crate) const NO_LIBRARY: u8 = 9;
+    /// A user is as follows, or gone. About no key.
+    pub(crate) const USER: u8 = 10;
 }
 
 /// Parts of values that [`Txn::reap`] removes at most: whoever comes next waits so long.
@@ -126,6 +129,8 @@ pub struct Txn<'a> {
     publications: Vec<(Blob, Blob)>,
     /// Lines for clients that see every command, if there are any.
     shown: Option<Vec<Blob>>,
+    /// How many users it has set.
+    users_set: usize,
     /// Whether the command at work only reads.
     reading: bool,
     /// See [`Done::only_read`].
@@ -153,6 +158,8 @@ pub struct Done {
     pub publications: Vec<(Blob, Blob)>,
     /// Lines for clients that see every command.
     pub shown: Vec<Blob>,
+    /// Whether it changed users, so that their clients must be looked at.
+    pub users: bool,
 }
 
 /// What [`Txn::reap`] did.
@@ -202,6 +209,7 @@ enum Undo {
     Scripts(Scripts),
     Events(Notifications),
     Library(libraries::Change),
+    User { name: Blob, user: Option<Arc<User>> },
 }
 
 impl Journal {
@@ -245,6 +253,15 @@ impl Journal {
         value.write(&mut self.bytes);
     }
 
+    fn user(&mut self, name: &[u8], user: Option<&User>) {
+        self.bytes.push(op::USER);
+        put_bytes(&mut self.bytes, name);
+        self.bytes.push(u8::from(user.is_some()));
+        if let Some(user) = user {
+            user.write(&mut self.bytes);
+        }
+    }
+
     fn undo(&mut self, undo: impl FnOnce() -> Undo) {
         if let Some(list) = &mut self.undo {
             list.push(undo());
@@ -274,6 +291,7 @@ impl<'a> Txn<'a> {
             touched,
             publications: Vec::new(),
             shown,
+            users_set: 0,
             reading: false,
             only_read: true,
             may_block: true,
@@ -291,6 +309,7 @@ impl<'a> Txn<'a> {
             touched: self.touched.unwrap_or_default(),
             publications: self.publications,
             shown: self.shown.unwrap_or_default(),
+            users: self.users_set > 0,
         }
     }
 
@@ -328,6 +347,7 @@ impl<'a> Txn<'a> {
                 Undo::Scripts(old) => drop(self.hub.replace_scripts(old)),
                 Undo::Events(old) => self.hub.events = old,
                 Undo::Library(change) => drop(self.space.shelf.apply(change, self.seq)),
+                Undo::User { name, user } => drop(Arc::make_mut(&mut self.hub.users).put(&name, user)),
             }
         }
     }
@@ -736,6 +756,27 @@ impl<'a> Txn<'a> {
             return Ok(None);
         }
         self.edit(key).map(Some)
+    }
+
+    /// Whether the client may run a command, as users are now.
+    #[inline]
+    pub fn check(&self, command: &'static Command, args: Args<'_>) -> Result<(), Denial> {
+        if self.client.grant == Grant::Full {
+            return Ok(());
+        }
+        self.hub.users.check(self.client.grant, command, args)
+    }
+
+    /// Puts a user in place of the one of that name, or removes that one; whether there was one.
+    pub fn set_user(&mut self, name: &[u8], user: Option<User>) -> bool {
+        self.journal.user(name, user.as_ref());
+        let user = Arc::make_mut(&mut self.hub.users).put(name, user.map(Arc::new));
+        let was_there = user.is_some();
+        self.journal.undo(|| Undo::User { name: Blob::from(name), user });
+        self.users_set += 1;
+        // Whatever the command is called.
+        self.only_read = false;
+        was_there
     }
 
     /// Removes every key.

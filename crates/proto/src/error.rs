@@ -71,6 +71,12 @@ pub enum CommandError {
     /// The grant does not cover the command; the name is lower case.
     #[error("NOPERM this user has no permissions to run the '{0}' command")]
     NoPermission(Cow<'static, str>),
+    /// The grant does not cover a key the command names.
+    #[error("NOPERM this user has no permissions to access one of the keys used as arguments")]
+    NoKeyPermission,
+    /// The grant does not cover a channel the command names.
+    #[error("NOPERM this user has no permissions to access one of the channels used as arguments")]
+    NoChannelPermission,
     /// The connection has not authenticated.
     #[error("NOAUTH Authentication required.")]
     NoAuth,

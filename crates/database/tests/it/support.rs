@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dormouse_database::{Delivery, Options, Outbox, Service, Session, Step};
 use dormouse_engine::{Client, Door, Facts, Grant, Limits, Moment, Patient, Watchdog};
@@ -13,17 +14,26 @@ const TOKEN: &str = "a-token-for-tests";
 /// Microseconds since the Unix epoch at which every test begins.
 const BEGINNING_US: u64 = 1_700_000_000_000_000;
 
-/// Keeps what is delivered.
+/// Keeps what is delivered, and whether the client was told to go.
 #[derive(Default)]
-pub(crate) struct Kept(Mutex<Vec<Delivery>>);
+pub(crate) struct Kept(Mutex<Vec<Delivery>>, AtomicBool);
 
 impl Outbox for Kept {
     fn deliver(&self, delivery: Delivery) {
         self.0.lock().push(delivery);
     }
+
+    fn close(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Kept {
+    /// Whether the client was told to go since the last call.
+    pub(crate) fn was_closed(&self) -> bool {
+        self.1.swap(false, Ordering::Relaxed)
+    }
+
     /// The replies that came since the last call.
     pub(crate) fn take(&self) -> Vec<Reply> {
         let deliveries = std::mem::take(&mut *self.0.lock());

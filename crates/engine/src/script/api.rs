@@ -13,6 +13,7 @@ use super::convert;
 use super::number::{WHOLE_MAX, shortest};
 use super::sandbox::text_of;
 use super::vm::{Fault, Shared};
+use crate::acl::{Context, Denial};
 use crate::table::find;
 use crate::txn::{Stop, Txn};
 use crate::types::server::REDIS_VERSION;
@@ -78,8 +79,14 @@ fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<
         _ => fail("ERR Unknown Redis command called from script"),
     })?;
     let command = command.command;
-    let grant = txn.client().grant;
-    if let Some(error) = txn.script.as_ref().and_then(|scope| scope.refusal(command, words, grant)) {
+    if let Some(error) = txn.script.as_ref().and_then(|scope| scope.refusal(command)) {
+        return Err(fail(&error.to_string()));
+    }
+    if let Err(denial) = txn.check(command, words) {
+        txn.note_denial(&denial, command, Context::Script);
+        return Err(fail(denied(&denial)));
+    }
+    if let Some(error) = txn.script.as_ref().and_then(|scope| scope.stranger(command, words)) {
         return Err(fail(&error.to_string()));
     }
     match txn.run(command, words) {
@@ -90,6 +97,17 @@ fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<
             shared.ended.set(true);
             Err(Fault::Ended.into())
         }
+    }
+}
+
+/// Why the client may not run a command of its script.
+const fn denied(denial: &Denial) -> &'static str {
+    match denial {
+        Denial::Command => "ERR The user executing the script can't run this command or subcommand",
+        Denial::Key(_) => {
+            "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments"
+        }
+        Denial::Channel(_) => "ERR The user executing the script can't publish to the channel mentioned in the command",
     }
 }
 
@@ -203,13 +221,12 @@ fn set_repl(args: &MultiValue) -> mlua::Result<()> {
 pub(super) fn check_command(txn: &mut Txn<'_>, args: &MultiValue) -> mlua::Result<Value> {
     let arguments = arguments(args)?;
     let words: SmallVec<[&[u8]; 8]> = arguments.iter().map(Argument::bytes).collect();
-    let grant = txn.client().grant;
     match find(&words) {
-        Ok(found) => Ok(Value::Boolean(found.command.permits(grant))),
+        Ok(found) => Ok(Value::Boolean(txn.check(found.command, &words).is_ok())),
         // Redis looks only at the name.
         Err(CommandError::Arity(_)) => {
             let command = words.first().and_then(|name| crate::table::by_name(name));
-            Ok(Value::Boolean(command.is_some_and(|command| command.permits(grant))))
+            Ok(Value::Boolean(command.is_some_and(|command| txn.check(command, &words).is_ok())))
         }
         Err(_) => Err(fail("ERR Invalid command passed to redis.acl_check_cmd()")),
     }

@@ -29,7 +29,6 @@ use dormouse_proto::{Args, Blob, CommandError};
 use hashbrown::HashSet;
 use sha1::{Digest, Sha1};
 
-use crate::client::Grant;
 use crate::command::{Command, Effect, Run};
 use crate::libraries;
 use crate::txn::{Outcome, Txn};
@@ -47,16 +46,18 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// Why a script may not run a command, if so. The command has been found and its arguments counted.
-    fn refusal(&self, command: &Command, args: Args<'_>, grant: Grant) -> Option<CommandError> {
+    fn refusal(&self, command: &Command) -> Option<CommandError> {
         if command.is_no_script() || !matches!(command.run, Run::Handler(_)) {
             return Some(CommandError::text("ERR This Redis command is not allowed from script"));
         }
         if self.read_only && command.effect == Effect::Writes {
             return Some(CommandError::text("ERR Write commands are not allowed from read-only scripts."));
         }
-        if !command.permits(grant) {
-            return Some(CommandError::text("ERR The user executing the script can't run this command or subcommand"));
-        }
+        None
+    }
+
+    /// Why it may not touch the keys of a command that the client may run, if so.
+    fn stranger(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
         let declared = self.keys.as_ref()?;
         // What reads or writes without naming keys is about all of them.
         let keyless = command.effect != Effect::None && !command.keys.are_named();

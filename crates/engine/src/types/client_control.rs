@@ -6,7 +6,7 @@
 use dormouse_proto::{Args, CommandError, Reply, parse_integer};
 
 use crate::args::is;
-use crate::client::{Client, ClientId, Grant, Replies};
+use crate::client::{Client, ClientId, Replies};
 use crate::hub::Pause;
 use crate::txn::{Outcome, Txn};
 use crate::types::connection::Shown;
@@ -64,7 +64,7 @@ impl<'a> Filter<'a> {
             && self.id.is_none_or(|id| client.id == id)
             && is(self.address, &client.address)
             && is(self.local_address, &client.local_address)
-            && is(self.user, client.grant.user())
+            && self.user.is_none_or(|user| user == client.user.as_slice())
             && self.shown.as_ref().is_none_or(|shown| shown.includes(client))
             && self.max_age_s.is_none_or(|age| now_ms.saturating_sub(client.since_ms) / 1_000 >= age)
     }
@@ -78,9 +78,7 @@ pub(super) fn kill(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     };
     let (now_ms, me) = (txn.now_ms(), txn.client().clone());
     if let Some(user) = filter.user {
-        let users = [Grant::Full.user(), Grant::ReadOnly.user(), me.grant.user()];
-        let known = |user: &[u8]| users.iter().any(|known| known.as_bytes() == user);
-        if !known(user) && !txn.hub().clients.values().any(|client| client.grant.user().as_bytes() == user) {
+        if txn.hub().users.find(user).is_none() {
             let user = String::from_utf8_lossy(&user[..user.len().min(64)]).into_owned();
             return Err(CommandError::from(format!("ERR No such user '{user}'")).into());
         }

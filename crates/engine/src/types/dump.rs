@@ -18,13 +18,13 @@ use crate::types::standalone::help_of;
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
     generic("DUMP",     2, dump)   .reads() .key(1).doc("2.6.0", "The value of a key as a payload that RESTORE takes, here and in Redis."),
-    generic("RESTORE", -4, restore).writes().key(1).grows().dangerous().doc("2.6.0", "Makes a key from a payload of DUMP, with an expiry in milliseconds or, as 0, without."),
+    generic("RESTORE", -4, restore).writes().key(1).grows().dangerous().blind().doc("2.6.0", "Makes a key from a payload of DUMP, with an expiry in milliseconds or, as 0, without."),
     container("MEMORY", MEMORY).group(Group::Server).doc("4.0.0", "Commands about memory."),
 ];
 
 #[rustfmt::skip]
 const MEMORY: &[Command] = &[
-    command("USAGE", -3, memory_usage).group(Group::Server).reads().key(2).doc("4.0.0", "The bytes of memory that a key and its value take, near enough."),
+    command("USAGE", -3, memory_usage).group(Group::Server).reads().key(2).peeks().doc("4.0.0", "The bytes of memory that a key and its value take, near enough."),
     command("DOCTOR",       2, memory_doctor).group(Group::Server).doc("4.0.0", "Says that there is nothing to say."),
     command("STATS",        2, memory_stats) .group(Group::Server).doc("4.0.0", "The memory that keys take, and how many there are."),
     command("MALLOC-STATS", 2, malloc_stats) .group(Group::Server).doc("4.0.0", "Says that the allocator tells nothing."),

@@ -8,7 +8,7 @@
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
 use crate::args::{Options, Span, integer, is};
-use crate::command::{Command, Group, Handler, Session, command, session};
+use crate::command::{Command, Group, Handler, Needs, Session, command, session};
 use crate::glob;
 use crate::hub::Event;
 use crate::moment::Random;
@@ -20,28 +20,28 @@ use crate::value::{Type, Value};
 // UNLINK without keys is no error, unlike in Redis: clients of the REST protocol pass on an empty list.
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    generic("DEL",         -2, del)        .writes().keys(1, -1, 1)       .doc("1.0.0", "Removes keys; counts those that were there."),
-    generic("UNLINK",      -1, del)        .writes().keys(1, -1, 1).fast().doc("4.0.0", "Removes keys; counts those that were there."),
-    generic("EXISTS",      -2, exists)     .reads() .keys(1, -1, 1).fast().doc("1.0.0", "How many of the keys are there, repeats counted."),
-    generic("TOUCH",       -2, exists)     .reads() .keys(1, -1, 1).fast().doc("3.2.1", "How many of the keys are there; marks them as used."),
-    generic("TYPE",         2, kind)       .reads() .key(1).fast()        .doc("1.0.0", "The type of a key's value."),
-    generic("EXPIRE",      -3, expire)     .writes().key(1).fast()        .doc("1.0.0", "Sets the expiry of a key in seconds from now, under a condition if asked."),
-    generic("PEXPIRE",     -3, pexpire)    .writes().key(1).fast()        .doc("2.6.0", "Sets the expiry of a key in milliseconds from now, under a condition if asked."),
-    generic("EXPIREAT",    -3, expireat)   .writes().key(1).fast()        .doc("1.2.0", "Sets the expiry of a key as a Unix time in seconds, under a condition if asked."),
-    generic("PEXPIREAT",   -3, pexpireat)  .writes().key(1).fast()        .doc("2.6.0", "Sets the expiry of a key as a Unix time in milliseconds, under a condition if asked."),
+    generic("DEL",         -2, del)        .writes().keys(1, -1, 1)       .blind().doc("1.0.0", "Removes keys; counts those that were there."),
+    generic("UNLINK",      -1, del)        .writes().keys(1, -1, 1).fast().blind().doc("4.0.0", "Removes keys; counts those that were there."),
+    generic("EXISTS",      -2, exists)     .reads() .keys(1, -1, 1).fast().peeks().doc("1.0.0", "How many of the keys are there, repeats counted."),
+    generic("TOUCH",       -2, exists)     .reads() .keys(1, -1, 1).fast().peeks().doc("3.2.1", "How many of the keys are there; marks them as used."),
+    generic("TYPE",         2, kind)       .reads() .key(1).fast()        .peeks().doc("1.0.0", "The type of a key's value."),
+    generic("EXPIRE",      -3, expire)     .writes().key(1).fast()        .blind().doc("1.0.0", "Sets the expiry of a key in seconds from now, under a condition if asked."),
+    generic("PEXPIRE",     -3, pexpire)    .writes().key(1).fast()        .blind().doc("2.6.0", "Sets the expiry of a key in milliseconds from now, under a condition if asked."),
+    generic("EXPIREAT",    -3, expireat)   .writes().key(1).fast()        .blind().doc("1.2.0", "Sets the expiry of a key as a Unix time in seconds, under a condition if asked."),
+    generic("PEXPIREAT",   -3, pexpireat)  .writes().key(1).fast()        .blind().doc("2.6.0", "Sets the expiry of a key as a Unix time in milliseconds, under a condition if asked."),
     generic("TTL",          2, ttl)        .reads() .key(1).fast()        .doc("1.0.0", "The seconds a key has left: -1 without an expiry, -2 without the key."),
     generic("PTTL",         2, pttl)       .reads() .key(1).fast()        .doc("2.6.0", "The milliseconds a key has left: -1 without an expiry, -2 without the key."),
     generic("EXPIRETIME",   2, expiretime) .reads() .key(1).fast()        .doc("7.0.0", "When a key dies, as a Unix time in seconds: -1 without an expiry, -2 without the key."),
     generic("PEXPIRETIME",  2, pexpiretime).reads() .key(1).fast()        .doc("7.0.0", "When a key dies, as a Unix time in milliseconds: -1 without an expiry, -2 without the key."),
-    generic("PERSIST",      2, persist)    .writes().key(1).fast()        .doc("2.2.0", "Removes the expiry of a key."),
-    generic("RENAME",       3, rename)     .writes().keys(1, 2, 1)        .doc("1.0.0", "Renames a key, over whatever has the new name."),
-    generic("RENAMENX",     3, renamenx)   .writes().keys(1, 2, 1).fast() .doc("1.0.0", "Renames a key if nothing has the new name."),
-    generic("COPY",        -3, copy)       .writes().keys(1, 2, 1).grows().doc("6.2.0", "Copies the value and expiry of a key to another key."),
+    generic("PERSIST",      2, persist)    .writes().key(1).fast()        .blind().doc("2.2.0", "Removes the expiry of a key."),
+    generic("RENAME",       3, rename)     .writes().keys(1, 2, 1)        .needs(Needs::ReadWrite, Needs::Write).doc("1.0.0", "Renames a key, over whatever has the new name."),
+    generic("RENAMENX",     3, renamenx)   .writes().keys(1, 2, 1).fast() .needs(Needs::ReadWrite, Needs::Write).doc("1.0.0", "Renames a key if nothing has the new name."),
+    generic("COPY",        -3, copy)       .writes().keys(1, 2, 1).grows().needs(Needs::Read, Needs::Write).doc("6.2.0", "Copies the value and expiry of a key to another key."),
     generic("KEYS",         2, keys)       .reads().sweeps().dangerous()  .doc("1.0.0", "Every key that matches a pattern."),
     generic("SCAN",        -2, scan)       .reads().sweeps()              .doc("2.8.0", "A part of all keys, and the cursor to ask for the next part."),
     generic("RANDOMKEY",    1, randomkey)  .reads()                       .doc("1.0.0", "Any one key."),
-    session("WAIT",         3, Session::Wait).group(Group::Generic).no_script().doc("3.0.0", "Waits until all earlier writes are on replicas; counts the replicas."),
-    session("WAITAOF",      4, Session::Wait).group(Group::Generic).no_script().doc("7.2.0", "Waits until all earlier writes are in the log, here and on replicas."),
+    session("WAIT",         3, Session::Wait).group(Group::Generic).no_script().within(&["blocking", "connection"]).doc("3.0.0", "Waits until all earlier writes are on replicas; counts the replicas."),
+    session("WAITAOF",      4, Session::Wait).group(Group::Generic).no_script().within(&["blocking", "connection"]).doc("7.2.0", "Waits until all earlier writes are in the log, here and on replicas."),
 ];
 
 const fn generic(name: &'static str, arity: i8, handler: Handler) -> Command {

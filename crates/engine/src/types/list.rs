@@ -15,7 +15,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::args::{Options, integer, is, positive, timeout_ms};
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
-use crate::command::{Command, Group, command};
+use crate::command::{Command, Group, Needs, command};
 use crate::hub::Event;
 use crate::keyspace::heap_bytes;
 use crate::txn::{Block, Outcome, Stop, Txn};
@@ -23,28 +23,28 @@ use crate::value::Kind;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    list("LPUSH",      -3, lpush)     .writes().key(1).fast().grows().doc("1.0.0", "Puts elements at the front of a list."),
-    list("RPUSH",      -3, rpush)     .writes().key(1).fast().grows().doc("1.0.0", "Puts elements at the back of a list."),
-    list("LPUSHX",     -3, lpushx)    .writes().key(1).fast().grows().doc("2.2.0", "Puts elements at the front of a list that is there."),
-    list("RPUSHX",     -3, rpushx)    .writes().key(1).fast().grows().doc("2.2.0", "Puts elements at the back of a list that is there."),
+    list("LPUSH",      -3, lpush)     .writes().key(1).fast().grows().blind().doc("1.0.0", "Puts elements at the front of a list."),
+    list("RPUSH",      -3, rpush)     .writes().key(1).fast().grows().blind().doc("1.0.0", "Puts elements at the back of a list."),
+    list("LPUSHX",     -3, lpushx)    .writes().key(1).fast().grows().blind().doc("2.2.0", "Puts elements at the front of a list that is there."),
+    list("RPUSHX",     -3, rpushx)    .writes().key(1).fast().grows().blind().doc("2.2.0", "Puts elements at the back of a list that is there."),
     list("LPOP",       -2, lpop)      .writes().key(1).fast()        .doc("1.0.0", "Removes and returns elements from the front of a list."),
     list("RPOP",       -2, rpop)      .writes().key(1).fast()        .doc("1.0.0", "Removes and returns elements from the back of a list."),
     list("LMPOP",      -4, lmpop)     .writes().count_at(1)          .doc("7.0.0", "Removes and returns elements from the first list that is there."),
-    list("LLEN",        2, llen)      .reads() .key(1).fast()        .doc("1.0.0", "The length of a list."),
+    list("LLEN",        2, llen)      .reads() .key(1).fast()        .peeks().doc("1.0.0", "The length of a list."),
     list("LINDEX",      3, lindex)    .reads() .key(1)               .doc("1.0.0", "The element at an index."),
     list("LRANGE",      4, lrange)    .reads() .key(1)               .doc("1.0.0", "The elements in a range of indexes."),
     list("LPOS",       -3, lpos)      .reads() .key(1)               .doc("6.0.6", "The indexes at which an element is found."),
-    list("LSET",        4, lset)      .writes().key(1).grows()       .doc("1.0.0", "Replaces the element at an index."),
-    list("LINSERT",     5, linsert)   .writes().key(1).grows()       .doc("2.2.0", "Puts an element before or after another."),
-    list("LREM",        4, lrem)      .writes().key(1)               .doc("1.0.0", "Removes elements that equal a value."),
-    list("LTRIM",       4, ltrim)     .writes().key(1)               .doc("1.0.0", "Removes all elements outside a range of indexes."),
-    list("LMOVE",       5, lmove)     .writes().keys(1, 2, 1).grows().doc("6.2.0", "Moves an element from an end of one list to an end of another."),
-    list("RPOPLPUSH",   3, rpoplpush) .writes().keys(1, 2, 1).grows().doc("1.2.0", "Moves the last element of one list to the front of another."),
+    list("LSET",        4, lset)      .writes().key(1).grows()       .blind().doc("1.0.0", "Replaces the element at an index."),
+    list("LINSERT",     5, linsert)   .writes().key(1).grows()       .blind().doc("2.2.0", "Puts an element before or after another."),
+    list("LREM",        4, lrem)      .writes().key(1)               .blind().doc("1.0.0", "Removes elements that equal a value."),
+    list("LTRIM",       4, ltrim)     .writes().key(1)               .blind().doc("1.0.0", "Removes all elements outside a range of indexes."),
+    list("LMOVE",       5, lmove)     .writes().keys(1, 2, 1).grows().needs(Needs::ReadWrite, Needs::Write).doc("6.2.0", "Moves an element from an end of one list to an end of another."),
+    list("RPOPLPUSH",   3, rpoplpush) .writes().keys(1, 2, 1).grows().needs(Needs::ReadWrite, Needs::Write).doc("1.2.0", "Moves the last element of one list to the front of another."),
     list("BLPOP",      -3, blpop)     .writes().keys(1, -2, 1).blocks().doc("2.0.0", "Removes and returns the first element of the first list that has one, or waits for one."),
     list("BRPOP",      -3, brpop)     .writes().keys(1, -2, 1).blocks().doc("2.0.0", "Removes and returns the last element of the first list that has one, or waits for one."),
     list("BLMPOP",     -5, blmpop)    .writes().count_at(2).blocks() .doc("7.0.0", "Removes and returns elements from the first list that has any, or waits for some."),
-    list("BLMOVE",      6, blmove)    .writes().keys(1, 2, 1).grows().blocks().doc("6.2.0", "Moves an element from an end of one list to an end of another, or waits for one."),
-    list("BRPOPLPUSH",  4, brpoplpush).writes().keys(1, 2, 1).grows().blocks().doc("2.2.0", "Moves the last element of one list to the front of another, or waits for one."),
+    list("BLMOVE",      6, blmove)    .writes().keys(1, 2, 1).grows().blocks().needs(Needs::ReadWrite, Needs::Write).doc("6.2.0", "Moves an element from an end of one list to an end of another, or waits for one."),
+    list("BRPOPLPUSH",  4, brpoplpush).writes().keys(1, 2, 1).grows().blocks().needs(Needs::ReadWrite, Needs::Write).doc("2.2.0", "Moves the last element of one list to the front of another, or waits for one."),
 ];
 
 const fn list(name: &'static str, arity: i8, handler: crate::command::Handler) -> Command {

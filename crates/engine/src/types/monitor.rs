@@ -82,13 +82,15 @@ fn escape(arg: &[u8], out: &mut String) {
     }
 }
 
-/// Arguments that may be shown: of commands that carry a password, without it. `AUTH` is nothing else, and `HELLO` has
+/// Arguments that may be shown: of commands that carry a password, without it. Of commands that say so all are left out. `AUTH` is nothing else, and `HELLO` has
 /// two words after its own `AUTH`.
 pub fn redacted<'a>(command: &Command, args: Args<'a>) -> Vec<&'a [u8]> {
     const REDACTED: &[u8] = b"(redacted)";
     let mut shown = args.to_vec();
     let from = if matches!(command.run, Run::Session(Session::Auth)) {
         1..shown.len()
+    } else if command.takes_a_secret() {
+        2.min(shown.len())..shown.len()
     } else {
         let auth = args.iter().position(|word| word.eq_ignore_ascii_case(b"AUTH")).map_or(shown.len(), |at| at + 1);
         auth.min(shown.len())..(auth + 2).min(shown.len())
@@ -128,6 +130,7 @@ mod tests {
         assert_eq!(shown(&[b"auth", b"me", b"secret"]), ["auth", "(redacted)", "(redacted)"]);
         let hello = shown(&[b"HELLO", b"3", b"auth", b"me", b"secret", b"SETNAME", b"x"]);
         assert_eq!(hello, ["HELLO", "3", "auth", "(redacted)", "(redacted)", "SETNAME", "x"]);
+        assert_eq!(shown(&[b"ACL", b"SETUSER", b"me", b">secret"]), ["ACL", "SETUSER", "(redacted)", "(redacted)"]);
         assert_eq!(shown(&[b"HELLO", b"3", b"AUTH", b"me"]), ["HELLO", "3", "AUTH", "(redacted)"]);
     }
 

@@ -17,10 +17,10 @@ pub(crate) const ROWS: &[Command] = &[
 
 #[rustfmt::skip]
 const OBJECT: &[Command] = &[
-    object("ENCODING", 3, encoding).reads().key(2)  .doc("2.2.3", "The form a value is kept in."),
-    object("FREQ",     3, freq)    .reads().key(2)  .doc("4.0.0", "How often a key is used: not known."),
-    object("IDLETIME", 3, idletime).reads().key(2)  .doc("2.2.3", "Seconds since a key was used: always 0, as it is not known."),
-    object("REFCOUNT", 3, refcount).reads().key(2)  .doc("2.2.3", "References to a value: 1, or very many for a small integer."),
+    object("ENCODING", 3, encoding).reads().key(2)  .peeks().doc("2.2.3", "The form a value is kept in."),
+    object("FREQ",     3, freq)    .reads().key(2)  .peeks().doc("4.0.0", "How often a key is used: not known."),
+    object("IDLETIME", 3, idletime).reads().key(2)  .peeks().doc("2.2.3", "Seconds since a key was used: always 0, as it is not known."),
+    object("REFCOUNT", 3, refcount).reads().key(2)  .peeks().doc("2.2.3", "References to a value: 1, or very many for a small integer."),
     object("HELP",     2, help)    .for_all()       .doc("6.2.0", "What the sub-commands are."),
 ];
 

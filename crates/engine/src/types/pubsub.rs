@@ -17,11 +17,11 @@ const SUBSCRIPTIONS_MAX: usize = 10_000;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    listening("SUBSCRIBE",    -2, subscribe)   .doc("2.0.0", "Listens to channels."),
+    listening("SUBSCRIBE",    -2, subscribe)   .channels(1, -1).doc("2.0.0", "Listens to channels."),
     listening("UNSUBSCRIBE",  -1, unsubscribe) .doc("2.0.0", "Stops listening to channels, or to all of them."),
-    listening("PSUBSCRIBE",   -2, psubscribe)  .doc("2.0.0", "Listens to all channels whose name matches a pattern."),
+    listening("PSUBSCRIBE",   -2, psubscribe)  .channels(1, -1).patterns().doc("2.0.0", "Listens to all channels whose name matches a pattern."),
     listening("PUNSUBSCRIBE", -1, punsubscribe).doc("2.0.0", "Stops listening to patterns, or to all of them."),
-    pubsub("PUBLISH",          3, publish).fast().doc("2.0.0", "Sends a message to a channel; counts who gets it."),
+    pubsub("PUBLISH",          3, publish).fast().channels(1, 1).doc("2.0.0", "Sends a message to a channel; counts who gets it."),
     container("PUBSUB", PUBSUB).group(Group::PubSub).doc("2.8.0", "Commands about channels and patterns."),
 ];
 

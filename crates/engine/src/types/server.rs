@@ -25,21 +25,21 @@ pub(crate) const REDIS_VERSION: &str = "8.2.0";
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
     server("INFO",     -1, info)  .dangerous()                       .doc("1.0.0", "What the server says of itself, by section."),
-    server("DBSIZE",    1, dbsize).reads().fast()                    .doc("1.0.0", "How many keys there are."),
-    server("FLUSHDB",  -1, flush) .writes().sweeps().dangerous()     .doc("1.0.0", "Removes every key."),
-    server("FLUSHALL", -1, flush) .writes().sweeps().dangerous()     .doc("1.0.0", "Removes every key; the same as FLUSHDB, as there is one database."),
+    server("DBSIZE",    1, dbsize).reads().fast()                    .within(&["keyspace"]).doc("1.0.0", "How many keys there are."),
+    server("FLUSHDB",  -1, flush) .writes().sweeps().dangerous()     .within(&["keyspace"]).doc("1.0.0", "Removes every key."),
+    server("FLUSHALL", -1, flush) .writes().sweeps().dangerous()     .within(&["keyspace"]).doc("1.0.0", "Removes every key; the same as FLUSHDB, as there is one database."),
     server("TIME",      1, time)  .fast().for_all()                  .doc("2.6.0", "The time: seconds since the Unix epoch, and microseconds."),
-    with(COMMAND, server("COMMAND", -1, command_all)).for_all()      .doc("2.8.13", "Every command: arity, flags, keys, categories."),
+    with(COMMAND, server("COMMAND", -1, command_all)).for_all().within(&["connection"]).doc("2.8.13", "Every command: arity, flags, keys, categories."),
     container("CONFIG", CONFIG).group(Group::Server)                 .doc("2.0.0", "Commands about parameters."),
 ];
 
 #[rustfmt::skip]
 const COMMAND: &[Command] = &[
-    server("COUNT",   2, command_count)  .for_all().doc("2.8.13", "How many commands there are."),
-    server("INFO",   -2, command_info)   .for_all().doc("2.8.13", "Arity, flags, keys and categories of commands."),
-    server("DOCS",   -2, command_docs)   .for_all().doc("7.0.0",  "What commands do, and since when they exist."),
-    server("LIST",   -2, command_list)   .for_all().doc("7.0.0",  "The names of commands, of a category or matching a pattern if asked."),
-    server("GETKEYS", -3, command_getkeys).for_all().doc("2.8.13", "The keys that a command would touch."),
+    server("COUNT",   2, command_count)  .for_all().within(&["connection"]).doc("2.8.13", "How many commands there are."),
+    server("INFO",   -2, command_info)   .for_all().within(&["connection"]).doc("2.8.13", "Arity, flags, keys and categories of commands."),
+    server("DOCS",   -2, command_docs)   .for_all().within(&["connection"]).doc("7.0.0",  "What commands do, and since when they exist."),
+    server("LIST",   -2, command_list)   .for_all().within(&["connection"]).doc("7.0.0",  "The names of commands, of a category or matching a pattern if asked."),
+    server("GETKEYS", -3, command_getkeys).for_all().within(&["connection"]).doc("2.8.13", "The keys that a command would touch."),
 ];
 
 #[rustfmt::skip]

@@ -12,7 +12,7 @@ use hashbrown::HashSet;
 
 use crate::args::{Options, is, positive};
 use crate::codec::{Corrupt, Reader};
-use crate::command::{Command, Group, command};
+use crate::command::{Command, Group, Needs, command};
 use crate::hub::Event;
 use crate::scan_map::Cursor;
 use crate::txn::{Deadline, Outcome, Stop, Txn};
@@ -21,22 +21,22 @@ use crate::value::{Kind, Tagged};
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    set("SADD",        -3, sadd)       .writes().key(1).fast().grows()    .doc("1.0.0", "Adds members; counts the new ones."),
-    set("SREM",        -3, srem)       .writes().key(1).fast()            .doc("1.0.0", "Removes members; counts those that were there."),
-    set("SCARD",        2, scard)      .reads() .key(1).fast()            .doc("1.0.0", "How many members there are."),
-    set("SISMEMBER",    3, sismember)  .reads() .key(1).fast()            .doc("1.0.0", "Whether a member is there."),
+    set("SADD",        -3, sadd)       .writes().key(1).fast().grows()    .blind().doc("1.0.0", "Adds members; counts the new ones."),
+    set("SREM",        -3, srem)       .writes().key(1).fast()            .blind().doc("1.0.0", "Removes members; counts those that were there."),
+    set("SCARD",        2, scard)      .reads() .key(1).fast()            .peeks().doc("1.0.0", "How many members there are."),
+    set("SISMEMBER",    3, sismember)  .reads() .key(1).fast()            .peeks().doc("1.0.0", "Whether a member is there."),
     set("SMISMEMBER",  -3, smismember) .reads() .key(1).fast()            .doc("6.2.0", "Whether each of several members is there."),
     set("SMEMBERS",     2, smembers)   .reads() .key(1)                   .doc("1.0.0", "Every member."),
-    set("SMOVE",        4, smove)      .writes().keys(1, 2, 1).fast()     .doc("1.0.0", "Moves a member from one set to another."),
+    set("SMOVE",        4, smove)      .writes().keys(1, 2, 1).fast()     .needs(Needs::ReadWrite, Needs::Write).doc("1.0.0", "Moves a member from one set to another."),
     set("SPOP",        -2, spop)       .writes().key(1).fast()            .doc("1.0.0", "Removes random members and returns them."),
     set("SRANDMEMBER", -2, srandmember).reads() .key(1)                   .doc("1.0.0", "Random members."),
     set("SINTER",      -2, sinter)     .reads() .keys(1, -1, 1)           .doc("1.0.0", "The members that all of several sets have."),
     set("SINTERCARD",  -3, sintercard) .reads() .count_at(1)              .doc("7.0.0", "How many members all of several sets have, counted up to a limit."),
-    set("SINTERSTORE", -3, sinterstore).writes().keys(1, -1, 1).grows()   .doc("1.0.0", "Stores the members that all of several sets have."),
+    set("SINTERSTORE", -3, sinterstore).writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).doc("1.0.0", "Stores the members that all of several sets have."),
     set("SUNION",      -2, sunion)     .reads() .keys(1, -1, 1)           .doc("1.0.0", "The members that any of several sets has."),
-    set("SUNIONSTORE", -3, sunionstore).writes().keys(1, -1, 1).grows()   .doc("1.0.0", "Stores the members that any of several sets has."),
+    set("SUNIONSTORE", -3, sunionstore).writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).doc("1.0.0", "Stores the members that any of several sets has."),
     set("SDIFF",       -2, sdiff)      .reads() .keys(1, -1, 1)           .doc("1.0.0", "The members of one set that none of the others has."),
-    set("SDIFFSTORE",  -3, sdiffstore) .writes().keys(1, -1, 1).grows()   .doc("1.0.0", "Stores the members of one set that none of the others has."),
+    set("SDIFFSTORE",  -3, sdiffstore) .writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).doc("1.0.0", "Stores the members of one set that none of the others has."),
     set("SSCAN",       -3, sscan)      .reads() .key(1)                   .doc("2.8.0", "Walks the members in steps."),
 ];
 

@@ -20,8 +20,8 @@ use crate::value::{Kind, Tagged, Value};
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    generic("SORT",    -2, sort)   .writes().key(1).store_from(2).grows().dangerous().doc("1.0.0", "The elements of a list, set or sorted set in order; stores them if asked."),
-    generic("SORT_RO", -2, sort_ro).reads() .key(1)               .dangerous().doc("7.0.0", "The elements of a list, set or sorted set in order."),
+    generic("SORT",    -2, sort)   .writes().key(1).store_from(2).grows().dangerous().shows().within(&["list", "set", "sortedset"]).doc("1.0.0", "The elements of a list, set or sorted set in order; stores them if asked."),
+    generic("SORT_RO", -2, sort_ro).reads() .key(1)               .dangerous().within(&["list", "set", "sortedset"]).doc("7.0.0", "The elements of a list, set or sorted set in order."),
 ];
 
 const fn generic(name: &'static str, arity: i8, handler: Handler) -> Command {
@@ -168,12 +168,24 @@ fn number(text: &[u8]) -> Result<f64, CommandError> {
 
 pub(super) fn sort(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let query = Query::parse(&args[2..], true)?;
+    check_patterns(txn, args, &query)?;
     run(txn, args[1], query)
 }
 
 pub(super) fn sort_ro(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let query = Query::parse(&args[2..], false)?;
+    check_patterns(txn, args, &query)?;
     run(txn, args[1], query)
+}
+
+/// Patterns may lead to any key, so they are for those who may read every one.
+fn check_patterns(txn: &mut Txn<'_>, args: Args<'_>, query: &Query<'_>) -> Result<(), CommandError> {
+    let by = query.by.is_some_and(Pattern::looks);
+    if (!by && query.gets.is_empty()) || txn.reads_every_key(args) {
+        return Ok(());
+    }
+    let option = if by { "BY" } else { "GET" };
+    Err(format!("ERR {option} option of SORT denied due to insufficient ACL permissions.").into())
 }
 
 fn run(txn: &mut Txn<'_>, key: &[u8], mut query: Query<'_>) -> Outcome {

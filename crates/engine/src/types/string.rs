@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::args::{Options, Span, double, integer, integer_text, is, positive};
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
-use crate::command::{Command, Group, command};
+use crate::command::{Command, Group, Needs, command};
 use crate::decimal;
 use crate::hub::Event;
 use crate::keyspace::heap_bytes;
@@ -20,25 +20,25 @@ use crate::value::{Kind, Tagged, Value};
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
     string("GET",         2, get)        .reads() .key(1).fast()        .doc("1.0.0", "The value of a key."),
-    string("SET",        -3, set)        .writes().key(1).grows()       .brief().doc("1.0.0", "Sets the value of a key, under a condition and with an expiry if asked."),
-    string("SETNX",       3, setnx)      .writes().key(1).fast().grows().doc("1.0.0", "Sets the value of a key that is missing."),
-    string("SETEX",       4, setex)      .writes().key(1).grows()       .doc("2.0.0", "Sets the value of a key and its expiry in seconds."),
-    string("PSETEX",      4, psetex)     .writes().key(1).grows()       .doc("2.6.0", "Sets the value of a key and its expiry in milliseconds."),
+    string("SET",        -3, set)        .writes().key(1).grows()       .brief().needs_by(set_needs).doc("1.0.0", "Sets the value of a key, under a condition and with an expiry if asked."),
+    string("SETNX",       3, setnx)      .writes().key(1).fast().grows().blind().doc("1.0.0", "Sets the value of a key that is missing."),
+    string("SETEX",       4, setex)      .writes().key(1).grows()       .blind().doc("2.0.0", "Sets the value of a key and its expiry in seconds."),
+    string("PSETEX",      4, psetex)     .writes().key(1).grows()       .blind().doc("2.6.0", "Sets the value of a key and its expiry in milliseconds."),
     string("GETSET",      3, getset)     .writes().key(1).fast().grows().doc("1.0.0", "Sets the value of a key and returns the old one."),
     string("GETDEL",      2, getdel)     .writes().key(1).fast()        .doc("6.2.0", "Returns the value of a key and removes it."),
     string("GETEX",      -2, getex)      .writes().key(1).fast()        .doc("6.2.0", "Returns the value of a key and sets or removes its expiry."),
     string("DELEX",      -2, delex)      .writes().key(1).fast()        .doc("8.4.0", "Removes a key if its value or digest compares as asked."),
     string("DIGEST",      2, digest)     .reads() .key(1).fast()        .doc("8.4.0", "The XXH3 digest of a value, as 16 hexadecimal digits."),
     string("MGET",       -2, mget)       .reads() .keys(1, -1, 1).fast().doc("1.0.0", "The values of several keys."),
-    string("MSET",       -3, mset)       .writes().keys(1, -1, 2).grows().doc("1.0.1", "Sets several keys at once."),
-    string("MSETNX",     -3, msetnx)     .writes().keys(1, -1, 2).grows().doc("1.0.1", "Sets several keys at once if none of them is there."),
-    string("MSETEX",     -4, msetex)     .writes().keys(0, 0, 2).count_at(1).grows().doc("8.4.0", "Sets several keys at once, under a condition and with an expiry if asked."),
+    string("MSET",       -3, mset)       .writes().keys(1, -1, 2).grows().blind().doc("1.0.1", "Sets several keys at once."),
+    string("MSETNX",     -3, msetnx)     .writes().keys(1, -1, 2).grows().blind().doc("1.0.1", "Sets several keys at once if none of them is there."),
+    string("MSETEX",     -4, msetex)     .writes().keys(0, 0, 2).count_at(1).grows().blind().doc("8.4.0", "Sets several keys at once, under a condition and with an expiry if asked."),
     string("LCS",        -3, lcs::lcs)   .reads() .keys(1, 2, 1)        .doc("7.0.0", "The longest common subsequence of two values."),
-    string("STRLEN",      2, strlen)     .reads() .key(1).fast()        .doc("2.2.0", "The length of a value."),
-    string("APPEND",      3, append)     .writes().key(1).fast().grows().doc("2.0.0", "Appends to a value, or sets it."),
+    string("STRLEN",      2, strlen)     .reads() .key(1).fast()        .peeks().doc("2.2.0", "The length of a value."),
+    string("APPEND",      3, append)     .writes().key(1).fast().grows().blind().doc("2.0.0", "Appends to a value, or sets it."),
     string("GETRANGE",    4, getrange)   .reads() .key(1)               .doc("2.4.0", "A part of a value."),
     string("SUBSTR",      4, getrange)   .reads() .key(1)               .doc("1.0.0", "A part of a value; the old name of GETRANGE."),
-    string("SETRANGE",    4, setrange)   .writes().key(1).grows()       .doc("2.2.0", "Overwrites a part of a value."),
+    string("SETRANGE",    4, setrange)   .writes().key(1).grows()       .blind().doc("2.2.0", "Overwrites a part of a value."),
     string("INCR",        2, incr)       .writes().key(1).fast().grows().doc("1.0.0", "Adds one to a counter."),
     string("DECR",        2, decr)       .writes().key(1).fast().grows().doc("1.0.0", "Takes one from a counter."),
     string("INCRBY",      3, incrby)     .writes().key(1).fast().grows().doc("1.0.0", "Adds an integer to a counter."),
@@ -133,6 +133,12 @@ impl Kind for Blob {
 
 fn get(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::maybe(txn.get::<Blob>(args[1])?.cloned()))
+}
+
+/// `SET` tells what was there if it is asked to, or compares with it.
+fn set_needs(args: Args<'_>) -> Needs {
+    let tells = |word: &[u8]| ["GET", "IFEQ", "IFNE", "IFDEQ", "IFDNE"].iter().any(|option| is(word, option));
+    if args.iter().skip(3).any(|word| tells(word)) { Needs::ReadWrite } else { Needs::Write }
 }
 
 /// When `SET` and `DELEX` act.

@@ -204,7 +204,8 @@ impl Call<'_> {
         commands: impl Iterator<Item = Args<'a>>,
         answer: impl Fn(&Reply) -> Answer + Send + Sync + 'static,
     ) -> Option<Arc<Once>> {
-        let named = (self.account.grant.user(), &**self.key.as_ref()?);
+        let (user, key) = (self.account.user(), self.key.as_ref()?);
+        let named = (user.as_slice(), &**key);
         Some(once::once(named, (form, self.format), commands, answer))
     }
 }
@@ -307,7 +308,7 @@ async fn pipeline(call: Call<'_>, body: &[u8]) -> Result<Response<Body>, Refusal
 /// A pipeline that must not run twice is one unit, and one record of the log: between its commands nobody else's run. A
 /// command that is wrong has its error in its place, as in any pipeline, and the others run.
 async fn pipeline_once(call: Call<'_>, commands: &Pipeline<'_>) -> Result<Response<Body>, Refusal> {
-    let session = call.session();
+    let mut session = call.session();
     let mut queue = Vec::with_capacity(commands.len());
     let mut errors = Vec::with_capacity(commands.len());
     for args in commands.iter() {
@@ -337,7 +338,7 @@ async fn transaction(call: Call<'_>, body: &[u8]) -> Result<Response<Body>, Refu
     }
     let mut scratch = Vec::new();
     let commands = parse_pipeline(body, &mut scratch, &Limits::default()).map_err(CommandError::from)?;
-    let session = call.session();
+    let mut session = call.session();
     let queue = commands.iter().map(|args| session.part(args)).collect::<Result<Vec<_>, _>>()?;
     together(call, session, "multi-exec", &commands, &queue, <[Reply]>::to_vec).await
 }

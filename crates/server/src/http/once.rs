@@ -107,7 +107,7 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<Bytes>, Refusal> {
 
 /// Makes a request one that runs once. `form` tells ways of asking for the same commands apart.
 pub(super) fn once<'a>(
-    (user, key): (&str, &[u8]),
+    (user, key): (&[u8], &[u8]),
     (form, format): (&str, Format),
     commands: impl Iterator<Item = Args<'a>>,
     answer: impl Fn(&Reply) -> Answer + Send + Sync + 'static,
@@ -125,7 +125,7 @@ pub(super) fn once<'a>(
             part(arg);
         }
     }
-    let key = [user.as_bytes(), &[0], key].concat();
+    let key = [user, &[0], key].concat();
     Arc::new(Once { key, request: digest.digest128(), answer: Box::new(move |reply| answer(reply).keep()) })
 }
 
@@ -176,7 +176,8 @@ mod tests {
     fn requests_differ_by_what_they_ask_for() {
         let json = Format::Json(Encoding::Text);
         let digest = |form, format, commands: &[&[&[u8]]]| {
-            once(("u", b"k"), (form, format), commands.iter().copied(), move |reply| Answer::one(reply, format)).request
+            once((b"u", b"k"), (form, format), commands.iter().copied(), move |reply| Answer::one(reply, format))
+                .request
         };
         let all = [
             digest("one", json, &[&[b"SET", b"k", b"v"]]),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 #![expect(clippy::print_stdout, reason = "seeds and figures, for whoever looks")]
 
+mod acl;
 mod bad_input;
 mod control;
 mod crash;

@@ -76,3 +76,21 @@ test("the scheme's case does not matter, and a token may come in the query", asy
   assert.deepEqual((await request(`/ping?_token=${server.token}`)).json, { result: "PONG" });
   assert.equal((await request("/ping?_token=wrong")).status, 401);
 });
+
+test("a user's token opens what its rules say, from one request to the next", async () => {
+  const acl = async (...args) => (await raw(server)("/", post(["ACL", ...args]))).json;
+  assert.deepEqual(await acl("SETUSER", "app", "on", ">secret", "~app:*", "&news", "+@all", "-@dangerous"), { result: "OK" });
+  const token = (await acl("RESTTOKEN", "app", "secret")).result;
+  const app = new Redis({ url: server.url, token });
+  assert.equal(await app.set("app:k", { a: 1 }), "OK");
+  assert.deepEqual(await app.pipeline().get("app:k").publish("news", "m").exec(), [{ a: 1 }, 0]);
+  await assert.rejects(app.get("k"), /NOPERM this user has no permissions to access one of the keys/);
+  await assert.rejects(app.multi().set("app:k", 2).get("k").exec(), /NOPERM/);
+  await assert.rejects(app.flushdb(), noperm("flushdb"));
+  await assert.rejects(app.publish("other", "m"), /NOPERM this user has no permissions to access one of the channels/);
+  assert.deepEqual(await app.get("app:k"), { a: 1 });
+  assert.deepEqual(await acl("SETUSER", "app", "-get"), { result: "OK" });
+  await assert.rejects(app.get("app:k"), noperm("get"));
+  assert.deepEqual(await acl("DELUSER", "app"), { result: 1 });
+  await assert.rejects(app.get("app:k"), /^UpstashError: WRONGPASS invalid or missing auth token/);
+});

@@ -8,6 +8,7 @@ use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 
 use super::{BAD_OFFSET, BYTE, within};
 use crate::args::{Options, integer, is};
+use crate::command::Needs;
 use crate::hub::Event;
 use crate::txn::{Outcome, Txn};
 use crate::types::string::{Splice, check_length};
@@ -74,6 +75,13 @@ impl Overflow {
             Self::Fail => None,
         }
     }
+}
+
+/// `BITFIELD` reads only if all it is asked for is to get.
+pub(super) fn needs(args: Args<'_>) -> Needs {
+    let acts = args.get(2..).unwrap_or_default();
+    let reads = acts.chunks(3).all(|act| is(act[0], "GET"));
+    if reads { Needs::Read } else { Needs::ReadWrite }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,17 +15,17 @@ use crate::types::generic::Condition;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    hash("HEXPIRE",      -6, hexpire)     .writes().key(1).fast()        .doc("7.4.0", "Sets how many seconds fields live."),
-    hash("HPEXPIRE",     -6, hpexpire)    .writes().key(1).fast()        .doc("7.4.0", "Sets how many milliseconds fields live."),
-    hash("HEXPIREAT",    -6, hexpireat)   .writes().key(1).fast()        .doc("7.4.0", "Sets the Unix second at which fields die."),
-    hash("HPEXPIREAT",   -6, hpexpireat)  .writes().key(1).fast()        .doc("7.4.0", "Sets the Unix millisecond at which fields die."),
+    hash("HEXPIRE",      -6, hexpire)     .writes().key(1).fast()        .blind().doc("7.4.0", "Sets how many seconds fields live."),
+    hash("HPEXPIRE",     -6, hpexpire)    .writes().key(1).fast()        .blind().doc("7.4.0", "Sets how many milliseconds fields live."),
+    hash("HEXPIREAT",    -6, hexpireat)   .writes().key(1).fast()        .blind().doc("7.4.0", "Sets the Unix second at which fields die."),
+    hash("HPEXPIREAT",   -6, hpexpireat)  .writes().key(1).fast()        .blind().doc("7.4.0", "Sets the Unix millisecond at which fields die."),
     hash("HTTL",         -5, httl)        .reads() .key(1).fast()        .doc("7.4.0", "How many seconds fields have left."),
     hash("HPTTL",        -5, hpttl)       .reads() .key(1).fast()        .doc("7.4.0", "How many milliseconds fields have left."),
     hash("HEXPIRETIME",  -5, hexpiretime) .reads() .key(1).fast()        .doc("7.4.0", "The Unix second at which fields die."),
     hash("HPEXPIRETIME", -5, hpexpiretime).reads() .key(1).fast()        .doc("7.4.0", "The Unix millisecond at which fields die."),
-    hash("HPERSIST",     -5, hpersist)    .writes().key(1).fast()        .doc("7.4.0", "Takes the deadlines of fields away."),
+    hash("HPERSIST",     -5, hpersist)    .writes().key(1).fast()        .blind().doc("7.4.0", "Takes the deadlines of fields away."),
     hash("HGETEX",       -5, hgetex)      .writes().key(1).fast()        .doc("8.0.0", "Returns the values of fields and changes their deadlines."),
-    hash("HSETEX",       -6, hsetex)      .writes().key(1).fast().grows().doc("8.0.0", "Sets fields with a deadline, if they are all missing or all there."),
+    hash("HSETEX",       -6, hsetex)      .writes().key(1).fast().grows().blind().doc("8.0.0", "Sets fields with a deadline, if they are all missing or all there."),
 ];
 
 const fn hash(name: &'static str, arity: i8, handler: crate::command::Handler) -> Command {

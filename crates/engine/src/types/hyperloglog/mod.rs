@@ -12,16 +12,16 @@ mod sketch;
 use dormouse_proto::{Args, Blob, Reply};
 
 use self::sketch::{HEADER, Registers, Sketch};
-use crate::command::{Command, Group, Handler, command};
+use crate::command::{Command, Group, Handler, Needs, command};
 use crate::hub::Event;
 use crate::txn::{Outcome, Stop, Txn};
 use crate::types::string::Splice;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    hyperloglog("PFADD",   -2, pfadd)  .writes().key(1).fast().grows()   .doc("2.8.9", "Adds elements; whether the estimate may have changed."),
+    hyperloglog("PFADD",   -2, pfadd)  .writes().key(1).fast().grows()   .blind().doc("2.8.9", "Adds elements; whether the estimate may have changed."),
     hyperloglog("PFCOUNT", -2, pfcount).reads() .keys(1, -1, 1)          .doc("2.8.9", "The estimated number of distinct elements in any of the keys."),
-    hyperloglog("PFMERGE", -2, pfmerge).writes().keys(1, -1, 1).grows()  .doc("2.8.9", "Merges HyperLogLogs into the first."),
+    hyperloglog("PFMERGE", -2, pfmerge).writes().keys(1, -1, 1).grows()  .needs(Needs::ReadWrite, Needs::Read).doc("2.8.9", "Merges HyperLogLogs into the first."),
 ];
 
 const fn hyperloglog(name: &'static str, arity: i8, handler: Handler) -> Command {

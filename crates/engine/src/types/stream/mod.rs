@@ -42,32 +42,32 @@ use crate::txn::{Stop, Txn};
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    stream("XADD",       -5, write::xadd)     .writes().key(1).fast().grows().doc("5.0.0", "Appends an entry to a stream, which it may trim."),
-    stream("XLEN",        2, read::xlen)      .reads() .key(1).fast()        .doc("5.0.0", "The number of entries of a stream."),
+    stream("XADD",       -5, write::xadd)     .writes().key(1).fast().grows().blind().doc("5.0.0", "Appends an entry to a stream, which it may trim."),
+    stream("XLEN",        2, read::xlen)      .reads() .key(1).fast()        .peeks().doc("5.0.0", "The number of entries of a stream."),
     stream("XRANGE",     -4, read::xrange)    .reads() .key(1)               .doc("5.0.0", "The entries in a range of ids."),
     stream("XREVRANGE",  -4, read::xrevrange) .reads() .key(1)               .doc("5.0.0", "The entries in a range of ids, from the last."),
-    stream("XDEL",       -3, write::xdel)     .writes().key(1).fast()        .doc("5.0.0", "Removes entries of a stream."),
-    stream("XDELEX",     -5, write::xdelex)   .writes().key(1).fast()        .doc("8.2.0", "Removes entries of a stream, with or without regard to the groups in which they are pending."),
-    stream("XTRIM",      -4, write::xtrim)    .writes().key(1)               .doc("5.0.0", "Removes entries from the front of a stream until it is short enough."),
-    stream("XSETID",     -3, write::xsetid)   .writes().key(1).fast().grows().doc("5.0.0", "Sets the last id of a stream, and what it remembers of entries that are gone."),
+    stream("XDEL",       -3, write::xdel)     .writes().key(1).fast()        .blind().doc("5.0.0", "Removes entries of a stream."),
+    stream("XDELEX",     -5, write::xdelex)   .writes().key(1).fast()        .blind().doc("8.2.0", "Removes entries of a stream, with or without regard to the groups in which they are pending."),
+    stream("XTRIM",      -4, write::xtrim)    .writes().key(1)               .blind().doc("5.0.0", "Removes entries from the front of a stream until it is short enough."),
+    stream("XSETID",     -3, write::xsetid)   .writes().key(1).fast().grows().blind().doc("5.0.0", "Sets the last id of a stream, and what it remembers of entries that are gone."),
     stream("XREAD",      -4, read::xread)     .reads() .streams_from(1).blocks().if_asked().doc("5.0.0", "The entries of streams above given ids; waits for one if asked to."),
-    stream("XREADGROUP", -7, read::xreadgroup).writes().streams_from(4).blocks().if_asked().doc("5.0.0", "New entries for a consumer of a group, or those pending with it; waits for one if asked to."),
+    stream("XREADGROUP", -7, read::xreadgroup).writes().streams_from(4).blocks().if_asked().shows().doc("5.0.0", "New entries for a consumer of a group, or those pending with it; waits for one if asked to."),
     container("XGROUP", XGROUP).group(Group::Stream).doc("5.0.0", "Commands that manage consumer groups."),
-    stream("XACK",       -4, groups::xack)    .writes().key(1).fast()        .doc("5.0.0", "Ends the being pending of entries in a group."),
-    stream("XACKDEL",    -6, groups::xackdel) .writes().key(1).fast()        .doc("8.2.0", "Ends the being pending of entries in a group and removes them."),
+    stream("XACK",       -4, groups::xack)    .writes().key(1).fast()        .blind().doc("5.0.0", "Ends the being pending of entries in a group."),
+    stream("XACKDEL",    -6, groups::xackdel) .writes().key(1).fast()        .blind().doc("8.2.0", "Ends the being pending of entries in a group and removes them."),
     stream("XPENDING",   -3, claim::xpending) .reads() .key(1)               .doc("5.0.0", "What is pending in a group: in sum, or entry by entry."),
-    stream("XCLAIM",     -6, claim::xclaim)   .writes().key(1).fast()        .doc("5.0.0", "Gives entries that are pending for long to another consumer."),
-    stream("XAUTOCLAIM", -6, claim::xautoclaim).writes().key(1).fast()       .doc("6.2.0", "Finds entries that are pending for long and gives them to another consumer."),
+    stream("XCLAIM",     -6, claim::xclaim)   .writes().key(1).fast()        .blind().doc("5.0.0", "Gives entries that are pending for long to another consumer."),
+    stream("XAUTOCLAIM", -6, claim::xautoclaim).writes().key(1).fast()       .blind().doc("6.2.0", "Finds entries that are pending for long and gives them to another consumer."),
     container("XINFO", XINFO).group(Group::Stream).doc("5.0.0", "Commands that tell about streams."),
 ];
 
 #[rustfmt::skip]
 const XGROUP: &[Command] = &[
-    stream("CREATE",         -5, groups::create)         .writes().key(2).grows().doc("5.0.0", "Makes a consumer group."),
-    stream("SETID",          -5, groups::setid)          .writes().key(2)        .doc("5.0.0", "Sets the last entry that a group has read."),
-    stream("DESTROY",         4, groups::destroy)        .writes().key(2)        .doc("5.0.0", "Removes a consumer group."),
-    stream("CREATECONSUMER",  5, groups::create_consumer).writes().key(2).grows().doc("6.2.0", "Makes a consumer in a group."),
-    stream("DELCONSUMER",     5, groups::delete_consumer).writes().key(2)        .doc("5.0.0", "Removes a consumer and what is pending with it; how much that was."),
+    stream("CREATE",         -5, groups::create)         .writes().key(2).grows().blind().doc("5.0.0", "Makes a consumer group."),
+    stream("SETID",          -5, groups::setid)          .writes().key(2)        .blind().doc("5.0.0", "Sets the last entry that a group has read."),
+    stream("DESTROY",         4, groups::destroy)        .writes().key(2)        .blind().doc("5.0.0", "Removes a consumer group."),
+    stream("CREATECONSUMER",  5, groups::create_consumer).writes().key(2).grows().blind().doc("6.2.0", "Makes a consumer in a group."),
+    stream("DELCONSUMER",     5, groups::delete_consumer).writes().key(2)        .blind().doc("5.0.0", "Removes a consumer and what is pending with it; how much that was."),
 ];
 
 #[rustfmt::skip]

@@ -19,7 +19,7 @@ use hashbrown::HashSet;
 use self::order::{Order, Scored};
 use crate::args::{double, is};
 use crate::codec::{Corrupt, Reader, put_bytes, put_double, put_int};
-use crate::command::{Command, Group, Handler, command};
+use crate::command::{Command, Group, Handler, Needs, command};
 use crate::hub::Event;
 use crate::keyspace::heap_bytes;
 use crate::moment::Random;
@@ -30,10 +30,10 @@ use crate::value::{Kind, Tagged};
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    zset("ZADD",             -4, zadd)                    .writes().key(1).fast().grows()  .doc("1.2.0", "Adds members with scores, or changes their scores, under a condition if asked."),
+    zset("ZADD",             -4, zadd)                    .writes().key(1).fast().grows()  .blind().doc("1.2.0", "Adds members with scores, or changes their scores, under a condition if asked."),
     zset("ZINCRBY",           4, zincrby)                 .writes().key(1).fast().grows()  .doc("1.2.0", "Adds a number to the score of a member."),
-    zset("ZREM",             -3, zrem)                    .writes().key(1).fast()          .doc("1.2.0", "Removes members; counts those that were there."),
-    zset("ZCARD",             2, zcard)                   .reads() .key(1).fast()          .doc("1.2.0", "The number of members."),
+    zset("ZREM",             -3, zrem)                    .writes().key(1).fast()          .blind().doc("1.2.0", "Removes members; counts those that were there."),
+    zset("ZCARD",             2, zcard)                   .reads() .key(1).fast()          .peeks().doc("1.2.0", "The number of members."),
     zset("ZSCORE",            3, zscore)                  .reads() .key(1).fast()          .doc("1.2.0", "The score of a member."),
     zset("ZMSCORE",          -3, zmscore)                 .reads() .key(1).fast()          .doc("6.2.0", "The scores of several members."),
     zset("ZRANK",            -3, zrank)                   .reads() .key(1).fast()          .doc("2.0.0", "The number of members before a member, and its score if asked."),
@@ -48,17 +48,17 @@ pub(crate) const ROWS: &[Command] = &[
     zset("ZREVRANGE",        -4, range::zrevrange)        .reads() .key(1)                 .doc("1.2.0", "The members in a range of ranks, counted from the highest score."),
     zset("ZREVRANGEBYSCORE", -4, range::zrevrangebyscore) .reads() .key(1)                 .doc("2.2.0", "The members in a range of scores, from the highest."),
     zset("ZREVRANGEBYLEX",   -4, range::zrevrangebylex)   .reads() .key(1)                 .doc("2.8.9", "The members in a range of names, from the last."),
-    zset("ZRANGESTORE",      -5, range::zrangestore)      .writes().keys(1, 2, 1).grows()  .doc("6.2.0", "Stores the members in a range in another key."),
-    zset("ZREMRANGEBYRANK",   4, range::zremrangebyrank)  .writes().key(1)                 .doc("2.0.0", "Removes the members in a range of ranks."),
-    zset("ZREMRANGEBYSCORE",  4, range::zremrangebyscore) .writes().key(1)                 .doc("1.2.0", "Removes the members in a range of scores."),
-    zset("ZREMRANGEBYLEX",    4, range::zremrangebylex)   .writes().key(1)                 .doc("2.8.9", "Removes the members in a range of names."),
+    zset("ZRANGESTORE",      -5, range::zrangestore)      .writes().keys(1, 2, 1).grows()  .needs(Needs::Write, Needs::Read).doc("6.2.0", "Stores the members in a range in another key."),
+    zset("ZREMRANGEBYRANK",   4, range::zremrangebyrank)  .writes().key(1)                 .blind().doc("2.0.0", "Removes the members in a range of ranks."),
+    zset("ZREMRANGEBYSCORE",  4, range::zremrangebyscore) .writes().key(1)                 .blind().doc("1.2.0", "Removes the members in a range of scores."),
+    zset("ZREMRANGEBYLEX",    4, range::zremrangebylex)   .writes().key(1)                 .blind().doc("2.8.9", "Removes the members in a range of names."),
     zset("ZUNION",           -3, combine::zunion)         .reads() .count_at(1)            .doc("6.2.0", "The members of any of several sets, their scores combined."),
     zset("ZINTER",           -3, combine::zinter)         .reads() .count_at(1)            .doc("6.2.0", "The members of all of several sets, their scores combined."),
     zset("ZDIFF",            -3, combine::zdiff)          .reads() .count_at(1)            .doc("6.2.0", "The members of the first of several sets that are in no other."),
     zset("ZINTERCARD",       -3, combine::zintercard)     .reads() .count_at(1)            .doc("7.0.0", "The number of members that several sets share."),
-    zset("ZUNIONSTORE",      -4, combine::zunionstore)    .writes().key(1).count_at(2).grows().doc("2.0.0", "Stores the members of any of several sets, their scores combined."),
-    zset("ZINTERSTORE",      -4, combine::zinterstore)    .writes().key(1).count_at(2).grows().doc("2.0.0", "Stores the members of all of several sets, their scores combined."),
-    zset("ZDIFFSTORE",       -4, combine::zdiffstore)     .writes().key(1).count_at(2).grows().doc("6.2.0", "Stores the members of the first of several sets that are in no other."),
+    zset("ZUNIONSTORE",      -4, combine::zunionstore)    .writes().key(1).count_at(2).grows().needs(Needs::Write, Needs::Read).doc("2.0.0", "Stores the members of any of several sets, their scores combined."),
+    zset("ZINTERSTORE",      -4, combine::zinterstore)    .writes().key(1).count_at(2).grows().needs(Needs::Write, Needs::Read).doc("2.0.0", "Stores the members of all of several sets, their scores combined."),
+    zset("ZDIFFSTORE",       -4, combine::zdiffstore)     .writes().key(1).count_at(2).grows().needs(Needs::Write, Needs::Read).doc("6.2.0", "Stores the members of the first of several sets that are in no other."),
     zset("ZPOPMIN",          -2, pop::zpopmin)            .writes().key(1).fast()          .doc("5.0.0", "Removes and returns the members with the lowest scores."),
     zset("ZPOPMAX",          -2, pop::zpopmax)            .writes().key(1).fast()          .doc("5.0.0", "Removes and returns the members with the highest scores."),
     zset("ZMPOP",            -4, pop::zmpop)              .writes().count_at(1)            .doc("7.0.0", "Removes and returns members of the first of several sets that has any."),

@@ -1,0 +1,139 @@
+//! The clients of a database: how they come and go, and what a change of users means for them.
+//!
+//! What users are and may do is the engine's, and they change under the lock like keys. Sessions look at a copy that is
+//! swapped before the lock is let go, so that a check costs no wait, and whoever was told of a change finds it in force.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use dormouse_engine::{Client, ClientId, Command, Denial, Grant, Ticket, Users, full_name};
+use dormouse_proto::{Blob, CommandError};
+use dormouse_storage::Lsn;
+
+use super::{Database, Outbox, Parked, State};
+
+/// Why a client may not run a command.
+pub(crate) fn refused(denial: &Denial, command: &'static Command) -> CommandError {
+    match denial {
+        Denial::Command => CommandError::NoPermission(full_name(command)),
+        Denial::Key(_) => CommandError::NoKeyPermission,
+        Denial::Channel(_) => CommandError::NoChannelPermission,
+    }
+}
+
+impl Database {
+    /// A client comes: from now on messages for it go to `outbox`.
+    pub fn join(&self, client: &Client, outbox: Arc<dyn Outbox>) {
+        let client = client.clone();
+        self.soon(move |state| {
+            state.outboxes.insert(client.id, outbox);
+            state.hub.facts.connections += 1;
+            state.hub.clients.insert(client.id, client);
+        });
+    }
+
+    /// A client's line in `CLIENT LIST` has changed.
+    pub fn refresh(&self, client: &Client) {
+        let client = client.clone();
+        self.soon(move |state| drop(state.hub.clients.insert(client.id, client)));
+    }
+
+    /// A client has run a command about itself while a long script held the database: what that means for others follows
+    /// as soon as the script is done. A watch begins then; until then nobody can look at the key, so it counts as alive.
+    pub(crate) fn catch_up_with(&self, before: Client, client: &mut Client) {
+        let watched = before.watching.len();
+        for (_, was_dead) in client.watching.iter_mut().skip(watched) {
+            *was_dead = false;
+        }
+        let now = client.clone();
+        self.soon(move |state| {
+            for channel in before.channels.difference(&now.channels) {
+                state.hub.unsubscribe(now.id, channel);
+            }
+            for pattern in before.patterns.difference(&now.patterns) {
+                state.hub.unsubscribe_pattern(now.id, pattern);
+            }
+            if !now.monitoring {
+                state.hub.monitors.remove(&now.id);
+            }
+            if now.watching.is_empty() {
+                state.hub.unwatch(now.id, before.watching.iter().map(|(key, _)| key));
+            }
+            for (key, was_dead) in now.watching.iter().skip(watched) {
+                state.hub.watch(now.id, key, *was_dead);
+            }
+            state.hub.clients.insert(now.id, now);
+        });
+    }
+
+    /// A client's watches end.
+    pub fn unwatch(&self, client: ClientId, keys: Vec<(Blob, bool)>) {
+        self.soon(move |state| state.hub.unwatch(client, keys.iter().map(|(key, _)| key)));
+    }
+
+    /// A client goes, with everything it held.
+    pub fn leave(&self, client: &Client) {
+        let client = client.clone();
+        self.soon(move |state| {
+            state.hub.leave(&client);
+            state.outboxes.remove(&client.id);
+            let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == client.id;
+            let parked: Vec<Ticket> = state.parked.iter().filter(theirs).map(|(&ticket, _)| ticket).collect();
+            for ticket in parked {
+                state.unpark(ticket);
+            }
+        });
+    }
+
+    /// Its users, as they are now.
+    pub fn users(&self) -> Arc<Users> {
+        Arc::clone(&self.users.read().0)
+    }
+
+    /// What must be on disk before anybody may be told what a user is.
+    pub(crate) fn users_after(&self) -> Lsn {
+        self.users.read().1
+    }
+
+    /// Notes for `ACL LOG` that a client was refused a command. Not while a long script holds the database: refusals must
+    /// not pile up meanwhile.
+    pub(crate) fn note_denial(&self, denial: &Denial, command: &'static Command, client: &Client) {
+        if let Some(mut state) = self.hold() {
+            state.hub.note_denial(denial, command, client, client.transaction.is_some(), client.active_ms);
+        }
+    }
+
+    /// Notes for `ACL LOG` that a client gave a wrong password; as [`Self::note_denial`].
+    pub(crate) fn note_wrong_password(&self, command: &'static str, user: &[u8], client: &Client) {
+        if let Some(mut state) = self.hold() {
+            state.hub.note_wrong_password(command, user, client, client.active_ms);
+        }
+    }
+
+    /// Users have changed: whoever checks clients learns of it, and those who are users no more, or listen to what they may
+    /// no longer hear, are cut off.
+    pub(super) fn review_clients(&self, state: &mut State, me: &mut Client, after: Lsn) {
+        *self.users.write() = (Arc::clone(&state.hub.users), after);
+        let hub = &state.hub;
+        let must_go = |client: &&Client| match client.grant {
+            Grant::User(id) => hub.users.of(id).is_none_or(|user| hub.hears_too_much(client.id, user)),
+            _ => false,
+        };
+        // Over REST only those who wait are known, by what they wait with.
+        let known = hub.clients.values().chain(state.parked.values().map(|parked| &parked.client));
+        let gone: BTreeSet<ClientId> = known.filter(must_go).map(|client| client.id).collect();
+        for id in gone {
+            let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == id;
+            let parked: Vec<Ticket> = state.parked.iter().filter(theirs).map(|(&ticket, _)| ticket).collect();
+            for ticket in parked {
+                state.unpark(ticket);
+            }
+            if id == me.id {
+                // It still gets its reply.
+                me.closing = true;
+            } else if let Some(outbox) = state.outboxes.get(&id) {
+                outbox.close();
+            }
+        }
+    }
+}
