@@ -96,6 +96,7 @@ pub enum Event {
     Expired = b'x' as isize,
     Evicted = b'e' as isize,
     Stream = b't' as isize,
+    Array = b'a' as isize,
     Json = b'd' as isize,
     Missed = b'm' as isize,
     New = b'n' as isize,
@@ -104,7 +105,9 @@ pub enum Event {
 /// Letters that `A` stands for.
 const EVENTS_ALL: &[u8] = b"g$lshzxetd";
 /// Every letter the setting may hold.
-const EVENTS_KNOWN: &[u8] = b"KEAg$lshzxetdmn";
+const EVENTS_KNOWN: &[u8] = b"KEAg$lshzxetdmna";
+/// Arrays came after the others: whoever wants all of those wants them, too, and they are not printed beside an `A`.
+const ARRAYS: u8 = b'a';
 
 /// The setting `notify-keyspace-events`.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +123,9 @@ impl Notifications {
         if letters.remove(&b'A') {
             letters.extend(EVENTS_ALL);
         }
+        if EVENTS_ALL.iter().all(|letter| letters.contains(letter)) {
+            letters.insert(ARRAYS);
+        }
         Some(Self(letters))
     }
 
@@ -128,7 +134,7 @@ impl Notifications {
         let mut left = self.0.clone();
         let mut text = String::new();
         if EVENTS_ALL.iter().all(|letter| left.contains(letter)) {
-            left.retain(|letter| !EVENTS_ALL.contains(letter));
+            left.retain(|letter| !EVENTS_ALL.contains(letter) && *letter != ARRAYS);
             text.push('A');
         }
         text.extend(
@@ -234,6 +240,8 @@ pub struct Facts {
     pub started_ms: u64,
     /// Memory bound of the whole process, in bytes; 0 is none.
     pub memory_bytes_max: u64,
+    /// Tells how much memory the process takes as the system counts, in bytes.
+    pub resident_bytes: Option<fn() -> u64>,
     /// `always`, `everysec` or `no`, in the words of `appendfsync`.
     pub durability: &'static str,
     /// Commands executed on this database.
@@ -517,7 +525,15 @@ mod tests {
 
     #[test]
     fn the_events_setting_reads_back_as_redis_prints_it() {
-        for (text, printed) in [("", ""), ("KEA", "AKE"), ("Kg$", "g$K"), ("Ex", "xE"), ("KEg$lshzxetd", "AKE")] {
+        for (text, printed) in [
+            ("", ""),
+            ("KEA", "AKE"),
+            ("Kg$", "g$K"),
+            ("Ex", "xE"),
+            ("KEg$lshzxetd", "AKE"),
+            ("KEa", "aKE"),
+            ("KEAa", "AKE"),
+        ] {
             assert_eq!(Notifications::parse(text.as_bytes()).unwrap().text(), printed, "{text}");
         }
         assert!(Notifications::parse(b"Kq").is_none());

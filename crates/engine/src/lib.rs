@@ -5,7 +5,7 @@
 //! goes out as effects ([`Done::journal`]) that [`replay`] turns into the same state again. Two runs from one seed are the
 //! same bytes.
 //!
-//! Read `table.rs`, then `types/hash.rs`, then `txn.rs`.
+//! Read `table.rs`, then `types/hash/mod.rs`, then `txn.rs`.
 
 mod acl;
 mod args;

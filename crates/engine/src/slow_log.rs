@@ -11,8 +11,8 @@ use dormouse_proto::{Args, Blob};
 use crate::client::{Client, Door};
 use crate::command::Command;
 use crate::txn::{Outcome, Stop, Txn};
-use crate::types::monitor::redacted;
 use crate::types::monitor::NO_ADDRESS;
+use crate::types::monitor::redacted;
 
 /// How long a command takes before it is noted, in microseconds, as in Redis.
 pub(crate) const SLOWER_THAN_US: i64 = 10_000;

@@ -10,8 +10,8 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    acl, bitmap, connection, dump, function, generic, geo, hash, hyperloglog, json, list, monitor, object, pubsub,
-    scripting, server, set, slow, sort, standalone, stream, string, transaction, zset,
+    acl, array, bitmap, connection, dump, function, generic, geo, hash, hyperloglog, json, list, monitor, object,
+    pubsub, scripting, server, set, slow, sort, standalone, stream, string, transaction, zset,
 };
 
 /// Rows by type, in reading order. A static, so that each row has one address.
@@ -23,6 +23,7 @@ static ROWS: &[&[Command]] = &[
     set::ROWS,
     zset::ROWS,
     stream::ROWS,
+    array::ROWS,
     bitmap::ROWS,
     geo::ROWS,
     hyperloglog::ROWS,
@@ -159,8 +160,40 @@ fn shorten(bytes: &[u8]) -> String {
     String::from_utf8_lossy(short).replace(['\r', '\n'], " ")
 }
 
+/// Commands of others that nobody should search a typing error in: what their names begin with, and what they would need.
+const ELSEWHERE: &[(&str, &str)] =
+    &[("SEARCH.", "search indexes"), ("FT.", "search indexes"), ("VECTOR.", "vector indexes")];
+/// Redis's commands about vector sets, whose names share one letter only.
+const VECTOR_SETS: &[&str] = &[
+    "VADD",
+    "VCARD",
+    "VDIM",
+    "VEMB",
+    "VGETATTR",
+    "VINFO",
+    "VISMEMBER",
+    "VLINKS",
+    "VRANDMEMBER",
+    "VRANGE",
+    "VREM",
+    "VSETATTR",
+    "VSIM",
+];
+
+/// What a command would need that there is not here, if it is known elsewhere.
+fn missing(name: &str) -> Option<&'static str> {
+    let upper = name.to_ascii_uppercase();
+    let family = ELSEWHERE.iter().find(|(prefix, _)| upper.starts_with(prefix)).map(|(_, what)| *what);
+    family.or_else(|| VECTOR_SETS.contains(&upper.as_str()).then_some("vector sets"))
+}
+
 fn unknown(args: Args<'_>) -> CommandError {
     let name = args.first().map(|name| shorten(name)).unwrap_or_default();
+    if let Some(what) = missing(&name) {
+        return CommandError::from(format!(
+            "ERR unknown command '{name}': it is not supported, there are no {what} here"
+        ));
+    }
     let mut shown = String::new();
     for arg in args.iter().skip(1) {
         if shown.len() >= ECHO_BYTES_MAX {
@@ -217,6 +250,12 @@ mod tests {
         let error = |args: Args<'_>| find(args).unwrap_err().to_string();
         assert_eq!(error(&[b"GET"]), "ERR wrong number of arguments for 'get' command");
         assert_eq!(error(&[b"nope", b"a"]), "ERR unknown command 'nope', with args beginning with: 'a' ");
+        let search = "ERR unknown command 'search.query': it is not supported, there are no search indexes here";
+        assert_eq!(error(&[b"search.query", b"a", b"{}"]), search);
+        assert_eq!(
+            error(&[b"VADD", b"k"]),
+            "ERR unknown command 'VADD': it is not supported, there are no vector sets here"
+        );
         assert_eq!(error(&[b"CLIENT", b"NOPE"]), "ERR unknown subcommand 'NOPE'. Try CLIENT HELP.");
         assert_eq!(error(&[b"client"]), "ERR wrong number of arguments for 'client' command");
         assert_eq!(error(&[b"client", b"setname"]), "ERR wrong number of arguments for 'client|setname' command");

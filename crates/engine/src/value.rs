@@ -8,7 +8,7 @@
 use dormouse_proto::Blob;
 
 use crate::codec::{Corrupt, Reader};
-use crate::types::{hash::Hash, json::Json, list::List, set::Set, stream::Stream, zset::ZSet};
+use crate::types::{array::Array, hash::Hash, json::Json, list::List, set::Set, stream::Stream, zset::ZSet};
 
 /// What every data type can do.
 pub trait Kind: Tagged + Default + Clone {
@@ -195,4 +195,6 @@ kinds! {
     Stream(Box<Stream>, Stream) = 5, "stream";
     /// A JSON document.
     Json(Box<Json>, Json) = 6, "ReJSON-RL";
+    /// Strings at indexes.
+    Array(Box<Array>, Array) = 7, "array";
 }

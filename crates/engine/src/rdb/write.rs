@@ -11,8 +11,8 @@ use crate::value::{Kind, Value};
 /// Longest text that may be written as an integer of 32 bits: a sign and ten digits.
 const INTEGER_TEXT_BYTES_MAX: usize = 11;
 
-/// What `DUMP` answers.
-pub fn dump(value: &Value) -> Vec<u8> {
+/// What `DUMP` answers; nothing for an array, whose payload of Redis 8.8 is not documented.
+pub fn dump(value: &Value) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(value.memory_bytes() / 2 + 32);
     match value {
         Value::String(string) => {
@@ -43,8 +43,9 @@ pub fn dump(value: &Value) -> Vec<u8> {
             put_string(&mut out, &json::plain(document.root()));
             put_length(&mut out, module::END as usize);
         }
+        Value::Array(_) => return None,
     }
-    seal(out)
+    Some(seal(out))
 }
 
 fn put_hash_with_deadlines(out: &mut Vec<u8>, hash: &Hash) {

@@ -41,6 +41,7 @@ const INVALID_TTL: CommandError = CommandError::text("ERR Invalid TTL value, mus
 const INVALID_IDLETIME: CommandError = CommandError::text("ERR Invalid IDLETIME value, must be >= 0");
 const INVALID_FREQ: CommandError = CommandError::text("ERR Invalid FREQ value, must be >= 0 and <= 255");
 const WRONG_FOOTER: CommandError = CommandError::text("ERR DUMP payload version or checksum are wrong");
+const NO_PAYLOAD: CommandError = CommandError::text("ERR DUMP of an array is not supported");
 const BAD_FORMAT: CommandError = CommandError::text("ERR Bad data format");
 
 impl From<RestoreError> for CommandError {
@@ -54,8 +55,8 @@ impl From<RestoreError> for CommandError {
 }
 
 fn dump(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let value = txn.value(args[1])?;
-    Ok(Reply::maybe(value.map(|value| Blob::from(rdb::dump(value)))))
+    let Some(value) = txn.value(args[1])? else { return Ok(Reply::Null) };
+    Ok(Reply::Bulk(rdb::dump(value).map(Blob::from).ok_or(NO_PAYLOAD)?))
 }
 
 /// The options of `RESTORE`.

@@ -335,6 +335,7 @@ fn exists(library: &Library) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::Users;
     use crate::keyspace::{Keyspace, Nothing};
     use crate::moment::Moment;
     use crate::replay::replay;
@@ -421,7 +422,7 @@ mod tests {
         let flushed = journal(&mut space, 5, &[b"FLUSHALL"]);
         let mut space = Keyspace::with_cold(0, 1, 5);
         let mut count = |seq, journal: &[u8]| {
-            replay(&mut space, &Nothing, seq, journal).unwrap();
+            replay(&mut space, &mut Users::default(), &Nothing, seq, journal).unwrap();
             space.shelf.here().map_or(0, |libraries| libraries.functions())
         };
         assert_eq!(count(3, &loaded), 6);

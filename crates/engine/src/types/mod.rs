@@ -3,6 +3,7 @@
 //! Each file reads in the same order: what it is, its rows, the type, its handlers in the rows' order, helpers, tests.
 
 pub(crate) mod acl;
+pub(crate) mod array;
 pub(crate) mod bitmap;
 pub(crate) mod client_control;
 pub(crate) mod collection;

@@ -67,6 +67,7 @@ fn encoding(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         Value::String(value) if value.len() <= EMBEDDED_BYTES_MAX => "embstr",
         // Redis says so of every value that a module made.
         Value::String(_) | Value::Json(_) => "raw",
+        Value::Array(_) => "sliced-array",
         Value::List(list) => list_encoding(list),
         Value::Hash(hash) => hash.encoding(),
         Value::Set(set) if set.len() <= INTEGERS_MAX && set.iter().all(|member| as_integer(member).is_some()) => {

@@ -23,8 +23,6 @@ const ELSEWHERE = new Set(
     "multi pipeline readYourWritesSyncToken publish psubscribe subscribe",
     "createScript eval evalRo evalsha evalshaRo scriptExists scriptFlush scriptLoad",
     "functions json search vector",
-    "arcount ardel ardelrange arget argetrange argrep arinfo arinsert arlastitems arlen armget armset arnext arop",
-    "arring arscan arseek arset",
     "xack xackdel xadd xautoclaim xclaim xdel xdelex xgroup xinfo xlen xpending xrange xread xreadgroup xrevrange xtrim",
   ].flatMap((line) => line.split(" ")),
 );
@@ -359,6 +357,32 @@ test("the connection", async () => {
   assert.ok(Math.abs(seconds - Date.now() / 1000) < 5);
   assert.ok(micros >= 0 && micros < 1_000_000);
   assert.equal(await redis.clientSetinfo("LIB-NAME", "dormouse-test"), "OK");
+});
+
+test("arrays", async () => {
+  assert.equal(await redis.arset("ar", 0, "a", "b"), 2);
+  assert.equal(await redis.armset("ar", { 5: "f", 0: "A" }), 1);
+  assert.equal(await redis.armset("ar", [[6, 7]]), 1);
+  assert.equal(await redis.arget("ar", 0), "A");
+  assert.deepEqual(await redis.armget("ar", 1, 2, 6), ["b", null, 7]);
+  assert.deepEqual(await redis.argetrange("ar", 6, 4), [7, "f", null]);
+  assert.deepEqual(await redis.arscan("ar", 0, 9, { limit: 2 }), [["0", "A"], ["1", "b"]]);
+  assert.deepEqual(await redis.argrep("ar", "-", "+", { predicates: [{ match: "a" }], noCase: true }), ["0"]);
+  const found = { predicates: [{ exact: "b" }, { glob: "f*" }], combine: "or", withValues: true, limit: 5 };
+  assert.deepEqual(await redis.argrep("ar", "-", "+", found), [["1", "b"], ["5", "f"]]);
+  assert.equal(await redis.arcount("ar"), 4);
+  assert.equal(await redis.arlen("ar"), "7");
+  assert.equal(await redis.arop("ar", 0, 9, "SUM"), 7);
+  assert.equal(await redis.arop("ar", 0, 9, { match: "b" }), 1);
+  assert.equal(await redis.ardel("ar", 0, 3), 1);
+  assert.equal(await redis.ardelrange("ar", [1, 4], [5, 5]), 2);
+  assert.equal(await redis.arinsert("log", "x", "y"), "1");
+  assert.equal(await redis.arnext("log"), "2");
+  assert.equal(await redis.arseek("log", 10), 1);
+  assert.equal(await redis.arinsert("log", "z"), "10");
+  assert.equal((await redis.arinfo("log", { full: true })).count, 3);
+  assert.equal(await redis.arring("ring", 2, "a", "b", "c"), "0");
+  assert.deepEqual(await redis.arlastitems("ring", 2, { rev: true }), ["c", "b"]);
 });
 
 test("raw commands, for whatever has no helper", async () => {
