@@ -4,7 +4,7 @@
 //! the same guarantees as everybody's data. A token names a database and a grant; nothing else does.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -134,9 +134,13 @@ impl std::fmt::Debug for Service {
 }
 
 impl Service {
+    /// Takes a data directory, which no other process may use then.
+    pub fn lock(dir: &Path) -> Result<DirectoryLock, Error> {
+        Ok(DirectoryLock::acquire(dir)?)
+    }
+
     /// Opens a data directory, recovers what is in it, and makes the default database if there is none.
-    pub fn open(options: &Options, moment: Moment) -> Result<Self, Error> {
-        let lock = DirectoryLock::acquire(&options.dir)?;
+    pub fn open(options: &Options, lock: DirectoryLock, moment: Moment) -> Result<Self, Error> {
         let store = open_store(&options.dir.join("store"), &StoreOptions::default())?;
         seed_hash(&*store, options.entropy)?;
         let (log, found) = recovery::run(&options.dir.join("log"), LogOptions::default(), &store)?;

@@ -230,7 +230,7 @@ impl Session {
         if transaction.bytes > limit {
             transaction.broken = true;
             transaction.queue.clear();
-            return Step::now(CommandError::RequestTooLarge);
+            return Step::now(CommandError::RequestTooLarge(limit));
         }
         let args = args.iter().map(|arg| Blob::from(*arg)).collect();
         transaction.queue.push(Queued { command: found.command, args });

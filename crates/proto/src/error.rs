@@ -109,9 +109,9 @@ pub enum CommandError {
         /// What was sent, in bytes.
         actual: usize,
     },
-    /// A request or reply past the limit.
-    #[error("ERR max request size exceeded")]
-    RequestTooLarge,
+    /// A request past the limit, in bytes.
+    #[error("ERR max request size exceeded. Limit: {0} bytes")]
+    RequestTooLarge(usize),
     /// One command's reply past the limit, in bytes.
     #[error("ERR max request size exceeded by the reply. Limit: {0} bytes")]
     ReplyTooLarge(usize),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
@@ -19,9 +19,13 @@ const RESP_DEFAULT: &str = "127.0.0.1:6379";
 /// Where data lives unless told otherwise.
 const DATA_DEFAULT: &str = "./dormouse-data";
 /// Bytes of log between checkpoints unless told otherwise.
-const CHECKPOINT_DEFAULT: ByteSize = ByteSize::mib(64);
+const CHECKPOINT_DEFAULT: Size = Size(ByteSize::mib(64));
+/// Fewer would checkpoint at each write.
+const CHECKPOINT_MIN: Size = Size(ByteSize::kib(1));
 /// Memory for data unless told otherwise.
-const MEMORY_DEFAULT: ByteSize = ByteSize::gib(1);
+const MEMORY_DEFAULT: Size = Size(ByteSize::gib(1));
+/// Less is a unit forgotten.
+const MEMORY_MIN: Size = Size(ByteSize::kib(64));
 
 /// A complete, durable Redis over HTTP and RESP that sleeps when you do.
 #[derive(Debug, Parser)]
@@ -118,7 +122,7 @@ pub(crate) struct Settings {
     ///
     /// Keys that were not used lately leave memory when it is reached; they stay on disk and come back when asked for.
     #[arg(long, value_name = "SIZE", env = "DORMOUSE_MEMORY")]
-    memory: Option<ByteSize>,
+    memory: Option<Size>,
 
     /// What a write waits for: always, everysec or none [default: always]
     ///
@@ -132,12 +136,43 @@ pub(crate) struct Settings {
     ///
     /// Bounds what a start after a crash has to read. Smaller makes such a start faster and everything else slower.
     #[arg(long, value_name = "SIZE", env = "DORMOUSE_CHECKPOINT_BYTES", hide_short_help = true)]
-    checkpoint_bytes: Option<ByteSize>,
+    checkpoint_bytes: Option<Size>,
 
     /// TOML file with the same names as these flags
     #[arg(long, value_name = "FILE", env = "DORMOUSE_CONFIG")]
     #[serde(skip)]
     config: Option<PathBuf>,
+}
+
+/// A number of bytes as people write it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd)]
+#[serde(try_from = "String")]
+pub(crate) struct Size(ByteSize);
+
+impl Size {
+    /// The bytes, if they are enough.
+    fn at_least(self, min: Self, flag: &str) -> anyhow::Result<u64> {
+        if self < min {
+            bail!("{flag} {}: at least {} are needed", self.0.display().iec(), min.0.display().iec());
+        }
+        Ok(self.0.as_u64())
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| format!("'{text}' is not a size such as 256MiB or 4GB"))
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// A durability by name.
@@ -204,7 +239,9 @@ impl Cli {
         let file = match &settings.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))?
+                // The error shows the line itself, over several of its own.
+                toml::from_str(&text)
+                    .map_err(|error| anyhow!("{}: {}", path.display(), error.to_string().trim_end()))?
             }
             None => Settings::default(),
         };
@@ -245,7 +282,7 @@ impl Settings {
 
     fn check(self) -> anyhow::Result<Config> {
         let resp = match self.resp.as_deref() {
-            Some("off") => None,
+            Some(off) if off.eq_ignore_ascii_case("off") => None,
             given => Some(listen("--resp", given, RESP_DEFAULT)?),
         };
         if self.resp_open && resp.is_some_and(|resp| !resp.address.ip().is_loopback()) {
@@ -259,9 +296,12 @@ impl Settings {
             block_over_rest: self.block_over_rest,
             token: self.token,
             read_only_token: self.read_only_token,
-            memory_bytes_max: self.memory.unwrap_or(MEMORY_DEFAULT).as_u64(),
+            memory_bytes_max: self.memory.unwrap_or(MEMORY_DEFAULT).at_least(MEMORY_MIN, "--memory")?,
             durability: self.durability.map_or(Durability::Always, |name| name.0),
-            checkpoint_bytes: self.checkpoint_bytes.unwrap_or(CHECKPOINT_DEFAULT).as_u64(),
+            checkpoint_bytes: self
+                .checkpoint_bytes
+                .unwrap_or(CHECKPOINT_DEFAULT)
+                .at_least(CHECKPOINT_MIN, "--checkpoint-bytes")?,
         })
     }
 }
@@ -298,7 +338,7 @@ mod tests {
 
     #[test]
     fn serve_is_the_default_command() {
-        let config = config(&["serve", "--http", "127.0.0.1:0", "--resp", "off", "--memory", "256MiB"]).unwrap();
+        let config = config(&["serve", "--http", "127.0.0.1:0", "--resp", "OFF", "--memory", "256MiB"]).unwrap();
         assert!(config.resp.is_none() && config.http.chosen);
         assert_eq!(config.memory_bytes_max, 256 << 20);
     }
@@ -315,6 +355,9 @@ mod tests {
         std::fs::write(&file, "htp = 'x'").unwrap();
         let error = format!("{:#}", config(&["--config", path]).err().unwrap());
         assert!(error.contains("htp"), "{error}");
+        std::fs::write(&file, "memory = 'lots'").unwrap();
+        let error = format!("{:#}", config(&["--config", path]).err().unwrap());
+        assert!(error.contains("'lots' is not a size such as"), "{error}");
         std::fs::remove_file(file).unwrap();
     }
 
@@ -331,7 +374,9 @@ mod tests {
             (&["--resp", "0.0.0.0:6379", "--resp-open"][..], "loopback"),
             (&["--http", "nonsense"], "not an address"),
             (&["--durability", "sometimes"], "none of always"),
-            (&["--memory", "lots"], "memory"),
+            (&["--memory", "lots"], "'lots' is not a size such as 256MiB"),
+            (&["--memory", "1"], "--memory 1 B: at least 64.0 KiB are needed"),
+            (&["--checkpoint-bytes", "10"], "--checkpoint-bytes 10 B: at least 1.0 KiB are needed"),
         ] {
             let error = format!("{:#}", config(args).err().unwrap());
             assert!(error.contains(part), "{error}");

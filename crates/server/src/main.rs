@@ -73,12 +73,15 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // A second start in one directory is told of that before it takes a port, a first one without a port makes nothing.
+    let lock = config.data.is_dir().then(|| Service::lock(&config.data)).transpose()?;
     let http = Doors::open(config.http, workers).context("REST cannot listen")?;
     let resp = config.resp.map(|listen| Doors::open(listen, workers)).transpose().context("RESP cannot listen")?;
     // Whatever is made from here on is for this user only, in a directory of somebody else's making, too.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     welcome::make_private(&config.data)?;
-    let service = Arc::new(Service::open(&options(config, resp.as_ref()), clock::moment())?);
+    let lock = lock.map_or_else(|| Service::lock(&config.data), Ok)?;
+    let service = Arc::new(Service::open(&options(config, resp.as_ref()), lock, clock::moment())?);
     let lines = welcome::keep_credentials(&config.data, &http, resp.as_ref(), service.default_credentials())?;
     let shared = Arc::new(Shared {
         service: Arc::clone(&service),
@@ -173,6 +176,7 @@ fn options(config: &Config, resp: Option<&Doors>) -> Options {
             run_id: format!("{:040x}", u128::from_be_bytes(run_id)),
             started_ms: clock::moment().now_ms(),
             memory_bytes_max: config.memory_bytes_max,
+            resident_bytes: Some(|| memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64)),
             durability: match config.durability {
                 Durability::Always => "always",
                 Durability::EverySec => "everysec",

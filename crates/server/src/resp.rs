@@ -64,6 +64,9 @@ struct Connection {
     after: Lsn,
 }
 
+/// What a client is told for whom there is no room.
+pub(crate) const NO_ROOM: &str = "-ERR max concurrent connections exceeded\r\n";
+
 /// Serves one connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     let service = &worker.shared.service;

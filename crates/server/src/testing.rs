@@ -36,7 +36,7 @@ pub(crate) fn service(limits: Limits) -> (tempfile::TempDir, Arc<Service>) {
         limits,
         facts: Facts::default(),
     };
-    let service = Service::open(&options, clock::moment()).unwrap();
+    let service = Service::open(&options, Service::lock(&options.dir).unwrap(), clock::moment()).unwrap();
     (dir, Arc::new(service))
 }
 

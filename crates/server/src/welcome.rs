@@ -85,17 +85,19 @@ pub(crate) fn keep_credentials(
     let path = dir.join(FILE);
     let lines = lines(http.address, resp.map(|doors| doors.address), credentials);
     let kept = std::fs::read_to_string(&path).ok();
+    if kept.as_ref() == Some(&lines) {
+        return Ok(Lines::Kept);
+    }
+    // Whole or not at all: a full disk must not cost the lines there were.
+    let next = path.with_extension("new");
     let keep = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(lines.as_bytes())
+        file.write_all(lines.as_bytes())?;
+        std::fs::rename(&next, &path)
     };
     keep().with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(match kept {
-        None => Lines::New,
-        Some(kept) if kept != lines => Lines::Changed,
-        Some(_) => Lines::Kept,
-    })
+    Ok(if kept.is_none() { Lines::New } else { Lines::Changed })
 }
 
 /// Says how to connect. Secrets are shown on the first start only; later ones say where they are kept.

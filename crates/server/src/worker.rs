@@ -85,9 +85,9 @@ pub(crate) fn run(shared: Arc<Shared>, listeners: Listeners, stopping: watch::Re
         let worker = Rc::new(Worker { shared, gate, stopping: stopping.clone() });
         let http = TcpListener::from_std(listeners.http)?;
         let resp = listeners.resp.map(TcpListener::from_std).transpose()?;
-        tokio::task::spawn_local(accept(http, Rc::clone(&worker), http::serve));
+        tokio::task::spawn_local(accept(http, Rc::clone(&worker), http::NO_ROOM, http::serve));
         if let Some(resp) = resp {
-            tokio::task::spawn_local(accept(resp, Rc::clone(&worker), resp::serve));
+            tokio::task::spawn_local(accept(resp, Rc::clone(&worker), resp::NO_ROOM, resp::serve));
         }
         let mut stopping = stopping;
         let _ = stopping.wait_for(|stop| *stop).await;
@@ -103,8 +103,12 @@ pub(crate) fn run(shared: Arc<Shared>, listeners: Listeners, stopping: watch::Re
     })
 }
 
-async fn accept<F>(listener: TcpListener, worker: Rc<Worker>, serve: fn(Rc<Worker>, TcpStream, SocketAddr) -> F)
-where
+async fn accept<F>(
+    listener: TcpListener,
+    worker: Rc<Worker>,
+    no_room: &'static str,
+    serve: fn(Rc<Worker>, TcpStream, SocketAddr) -> F,
+) where
     F: Future<Output = ()> + 'static,
 {
     let mut stopping = worker.stopping.clone();
@@ -124,7 +128,7 @@ where
         let connections = &worker.shared.connections;
         if connections.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
             connections.fetch_sub(1, Ordering::AcqRel);
-            refuse(&stream);
+            refuse(&stream, no_room);
             continue;
         }
         // Replies are whole when they are written; waiting to fill a packet only delays them.
@@ -156,8 +160,8 @@ impl Drop for Connected {
     }
 }
 
-/// Tells a client that there is no room, in words that either protocol's users can read.
-fn refuse(stream: &TcpStream) {
+/// Tells a client that there is no room.
+fn refuse(stream: &TcpStream, answer: &str) {
     tracing::warn!("too many connections: one was refused");
-    let _ = stream.try_write(b"-ERR max concurrent connections exceeded\r\n");
+    let _ = stream.try_write(answer.as_bytes());
 }

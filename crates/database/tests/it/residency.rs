@@ -362,12 +362,12 @@ fn large_cold_hashes_lose_their_dead_fields_bit_by_bit() {
 #[test]
 fn others_get_their_turn_while_keys_leave_memory() {
     let mut bed = Bed::new();
-    let gets_turns = (0..10).any(|_| turns_while_keys_leave_memory(&mut bed) > 0);
+    let gets_turns = (0..200).any(|_| turns_while_keys_leave_memory(&mut bed) > 0);
     assert!(gets_turns);
 }
 
 fn turns_while_keys_leave_memory(bed: &mut Bed) -> usize {
-    for n in 0..100 {
+    for n in 0..20 {
         let pairs: Vec<String> = (0..1_000).map(|m| format!("key:{n}:{m} v")).collect();
         bed.run(&format!("MSET {}", pairs.join(" ")));
     }

@@ -96,7 +96,8 @@ impl Bed {
             limits: Limits::default(),
             facts: Facts::default(),
         };
-        self.service = Some(Arc::new(Service::open(&options, self.moment()).unwrap()));
+        let lock = Service::lock(&options.dir).unwrap();
+        self.service = Some(Arc::new(Service::open(&options, lock, self.moment()).unwrap()));
         self.talk = Some(self.talk());
     }
 

@@ -1,3 +1,5 @@
+//! Rules, passwords and tokens of users, as `ACL` shows them and as commands meet them.
+
 use dormouse_proto::Reply;
 
 use super::*;

@@ -77,11 +77,11 @@ pub(super) fn kill(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         filters => (false, Filter::parse(filters)?),
     };
     let (now_ms, me) = (txn.now_ms(), txn.client().clone());
-    if let Some(user) = filter.user {
-        if txn.hub().users.find(user).is_none() {
-            let user = String::from_utf8_lossy(&user[..user.len().min(64)]).into_owned();
-            return Err(CommandError::from(format!("ERR No such user '{user}'")).into());
-        }
+    if let Some(user) = filter.user
+        && txn.hub().users.find(user).is_none()
+    {
+        let user = String::from_utf8_lossy(&user[..user.len().min(64)]).into_owned();
+        return Err(CommandError::from(format!("ERR No such user '{user}'")).into());
     }
     let others = txn.hub().clients.values().filter(|client| client.id != me.id);
     let meant: Vec<ClientId> =
@@ -175,7 +175,7 @@ pub(super) fn help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Door;
+    use crate::client::{Door, Grant};
     use crate::testing::Bench;
 
     #[test]

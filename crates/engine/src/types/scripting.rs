@@ -60,7 +60,8 @@ fn split(args: Args<'_>) -> Result<(Args<'_>, Args<'_>), CommandError> {
 
 /// A script that no bound on kept ones has room for.
 fn check_length(txn: &mut Txn<'_>, source: &[u8]) -> Result<(), CommandError> {
-    if source.len() > txn.hub().limits.scripts_bytes_max { Err(CommandError::RequestTooLarge) } else { Ok(()) }
+    let limit = txn.hub().limits.scripts_bytes_max;
+    if source.len() > limit { Err(CommandError::RequestTooLarge(limit)) } else { Ok(()) }
 }
 
 fn run_text(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
@@ -118,7 +119,7 @@ mod tests {
         bench.hub.limits.scripts_bytes_max = 20;
         assert_eq!(bench.run_args(&[b"EVAL", b"return 12345678", b"0"]), Reply::Integer(12_345_678));
         let long = b"return 12345678901234".as_slice();
-        assert_eq!(bench.run_args(&[b"EVAL", long, b"0"]), CommandError::RequestTooLarge.into());
-        assert_eq!(bench.run_args(&[b"SCRIPT", b"LOAD", long]), CommandError::RequestTooLarge.into());
+        assert_eq!(bench.run_args(&[b"EVAL", long, b"0"]), CommandError::RequestTooLarge(20).into());
+        assert_eq!(bench.run_args(&[b"SCRIPT", b"LOAD", long]), CommandError::RequestTooLarge(20).into());
     }
 }

@@ -123,11 +123,21 @@ fn info_clients(txn: &mut Txn<'_>, text: &mut String) {
 fn info_memory(txn: &mut Txn<'_>, text: &mut String) {
     let used = txn.space().memory_bytes();
     let maxmemory = txn.hub().facts.memory_bytes_max;
-    line(text, format_args!("used_memory:{used}"));
+    let resident = txn.hub().facts.resident_bytes.map_or(0, |resident_bytes| resident_bytes());
+    for (name, bytes) in [("used_memory", used as u64), ("used_memory_rss", resident), ("maxmemory", maxmemory)] {
+        line(text, format_args!("{name}:{bytes}"));
+        line(text, format_args!("{name}_human:{}", human(bytes)));
+    }
     line(text, format_args!("used_memory_dataset:{used}"));
     line(text, format_args!("number_of_cached_scripts:{}", txn.hub().scripts()));
-    line(text, format_args!("maxmemory:{maxmemory}"));
     line(text, format_args!("maxmemory_policy:noeviction"));
+}
+
+/// A size as people read it: `1.50M`.
+fn human(bytes: u64) -> String {
+    let units = [(1 << 40, 'T'), (1 << 30, 'G'), (1 << 20, 'M'), (1 << 10, 'K')];
+    let unit = units.into_iter().find(|(size, _)| bytes >= *size);
+    unit.map_or_else(|| format!("{bytes}B"), |(size, letter)| format!("{:.2}{letter}", bytes as f64 / size as f64))
 }
 
 fn info_persistence(txn: &mut Txn<'_>, text: &mut String) {

@@ -116,7 +116,7 @@ impl http_body::Body for Tracked {
 
 /// Reads a whole request body, if it is not too large.
 pub(super) async fn read(mut incoming: Incoming, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
-    let too_large = || Refusal(StatusCode::PAYLOAD_TOO_LARGE, CommandError::RequestTooLarge);
+    let too_large = || Refusal(StatusCode::PAYLOAD_TOO_LARGE, CommandError::RequestTooLarge(limit));
     let announced = incoming.size_hint();
     if announced.lower() > limit as u64 {
         discard(incoming, headers).await;

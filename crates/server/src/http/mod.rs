@@ -1,8 +1,8 @@
 //! The REST door: Upstash's protocol over HTTP.
 //!
 //! A request is decoded (method, token, headers, form of the command), run through a session of its own, and its reply
-//! encoded once everything it shows is durable. No command is known by name; `/pipeline`, `/multi-exec` and the
-//! subscriptions are ways of delivering commands. Every answer, errors included, is JSON that the SDKs can parse.
+//! encoded once everything it shows is durable. `/pipeline`, `/multi-exec` and the subscriptions are ways of delivering
+//! commands; but for those that stream (`stream.rs`), no command is known by name. Every answer, errors included, is JSON that the SDKs can parse.
 
 mod body;
 mod head;
@@ -47,6 +47,10 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes read at once, so that large bodies come in few pieces. Heads this large never get as far as a handler.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
 
+/// What a client is told for whom there is no room.
+pub(crate) const NO_ROOM: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+    Content-Length: 53\r\nConnection: close\r\n\r\n{\"error\":\"ERR max concurrent connections exceeded\"}\r\n";
+
 /// Serves one connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: SocketAddr) {
     let mut stopping = worker.stopping.clone();
@@ -90,7 +94,15 @@ struct Refusal(StatusCode, CommandError);
 
 impl From<CommandError> for Refusal {
     fn from(error: CommandError) -> Self {
-        Self(StatusCode::BAD_REQUEST, error)
+        Self(status_of(&error), error)
+    }
+}
+
+/// The status of a request whose command failed: mostly it was the command.
+const fn status_of(error: &CommandError) -> StatusCode {
+    match error {
+        CommandError::LogFailed | CommandError::StoreFailed => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -148,20 +160,21 @@ async fn route(
         let error = CommandError::text(head::TOO_LARGE);
         return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error));
     }
-    let head = Head::read(&parts)?;
-    let account = head.token().and_then(|token| worker.shared.service.authenticate(&token));
+    let account = head::token(&parts).and_then(|token| worker.shared.service.authenticate(&token));
     let Some(account) = account else {
         discard(incoming, &parts.headers).await;
         return Err(Refusal(StatusCode::UNAUTHORIZED, CommandError::WrongToken));
     };
+    let head = Head::read(&parts)?;
     let body = read(incoming, &parts.headers, REQUEST_BYTES_MAX).await?;
     progress.enter(Phase::Answering);
     let waits = head.block()?.unwrap_or(worker.shared.block_over_rest);
     let key = once::key(&parts.headers)?;
     let call = Call { worker, progress, account, format: head.format, waits, key };
     let path = parts.uri.path();
-    // A base URL that ends in a slash makes two of them.
-    match path.trim_start_matches('/') {
+    // A base URL that ends in a slash makes two of them; one behind an endpoint or a command says nothing.
+    let path = path.trim_start_matches('/');
+    match path.strip_suffix('/').unwrap_or(path) {
         "" if body.is_empty() && matches!(parts.method, Method::GET | Method::HEAD) => Ok(greeting()),
         "" => single(call, &body).await,
         "pipeline" => pipeline(call, &body).await,

@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::body::Body;
 use super::head::Format;
-use super::{Refusal, respond, sync_token};
+use super::{Refusal, respond, status_of, sync_token};
 use crate::worker::Worker;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -36,7 +36,6 @@ impl Answer {
     /// To one command.
     pub(super) fn one(reply: &Reply, format: Format) -> Self {
         let mut body = Vec::with_capacity(64);
-        let failed = matches!(reply, Reply::Error(_));
         let resp2 = match format {
             Format::Json(encoding) => {
                 encode_json(reply, encoding, &mut body);
@@ -47,9 +46,13 @@ impl Answer {
                 true
             }
         };
-        // An error deep inside a reply becomes the whole answer.
-        let failed = failed || (!resp2 && body.starts_with(br#"{"error""#));
-        Self { status: if failed { StatusCode::BAD_REQUEST } else { StatusCode::OK }, resp2, body }
+        let status = match reply {
+            Reply::Error(error) => status_of(error),
+            // An error deep inside a reply becomes the whole answer.
+            _ if !resp2 && body.starts_with(br#"{"error""#) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        };
+        Self { status, resp2, body }
     }
 
     /// To several.
@@ -141,7 +144,9 @@ pub(super) async fn repeat(worker: &Rc<Worker>, repeat: Repeat) -> Result<Respon
         Repeat::Answer { answer, after } => {
             worker.gate.pass(after).await?;
             let Some(answer) = answer.as_deref().and_then(Answer::kept) else {
-                return conflict("ERR this request has run already; its answer was too large to be kept");
+                return conflict(
+                    "ERR this request has run already; its answer was not kept, being too large or a secret",
+                );
             };
             let mut response = answer.into_response();
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));

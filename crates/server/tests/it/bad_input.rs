@@ -62,7 +62,7 @@ fn bodies_that_are_no_command_are_explained() {
     assert_eq!(http.post("/", r#"["PING"]"#).unwrap().json()["result"], "PONG");
 }
 
-const TOO_LARGE: &str = "ERR max request size exceeded";
+const TOO_LARGE: &str = "ERR max request size exceeded. Limit: 10485760 bytes";
 
 #[test]
 fn bodies_past_the_limit_are_refused_in_json() {

@@ -102,7 +102,7 @@ fn an_answer_that_is_too_large_is_not_given_again_and_nothing_runs() {
     assert_eq!(ask(&mut http, "k", "/", body).1.len(), big.len() + r#"{"result":""}"#.len());
     http.post("/set/big", &big).unwrap();
     let (status, text, _) = ask(&mut http, "k", "/", body);
-    assert!(status == 409 && text.contains("too large to be kept"), "{status} {text}");
+    assert!(status == 409 && text.contains("its answer was not kept"), "{status} {text}");
     assert_eq!(server.resp().say("EXISTS big"), Resp::Int(1));
 }
 

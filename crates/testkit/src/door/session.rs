@@ -81,7 +81,8 @@ impl SessionDoor {
             limits: Limits::default(),
             facts: Facts::default(),
         };
-        let service = Arc::new(Service::open(&options, Moment { now_us: BEGINNING_US, seed: 0 })?);
+        let service =
+            Arc::new(Service::open(&options, Service::lock(&options.dir)?, Moment { now_us: BEGINNING_US, seed: 0 })?);
         Ok(Self { clients: BTreeMap::new(), service, now_us: BEGINNING_US, seed: 0, _folder: folder })
     }
 
