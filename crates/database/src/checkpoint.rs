@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dormouse_engine::{Record, Stored};
 use dormouse_proto::Blob;
-use dormouse_storage::{Batch, Log, Store};
+use dormouse_storage::{Batch, Log, Lsn, Store};
 use parking_lot::MutexGuard;
 
 use crate::database::Database;
@@ -37,9 +37,14 @@ struct Staged {
     record: Vec<u8>,
 }
 
-/// Writes what is dirty into the store and trims the log. Returns how many keys were written.
-pub(crate) fn run(databases: &[Arc<Database>], log: &Log, store: &dyn Store) -> Result<usize, dormouse_storage::Error> {
-    let upto = log.last();
+/// Writes what is dirty into the store and trims the log up to a position. No database may be missing that had something in
+/// memory when the log stood there. Returns how many keys were written.
+pub(crate) fn run(
+    databases: &[Arc<Database>],
+    log: &Log,
+    upto: Lsn,
+    store: &dyn Store,
+) -> Result<usize, dormouse_storage::Error> {
     let mut written = 0;
     let mut left: Vec<&Arc<Database>> = databases.iter().collect();
     while !left.is_empty() {
@@ -206,7 +211,7 @@ mod tests {
     use bytes::Bytes;
     use dormouse_engine::{Client, ClientId, Door, Grant, Moment, Patient};
     use dormouse_proto::Reply;
-    use dormouse_storage::{Durability, LogOptions, Lsn, MemoryStore};
+    use dormouse_storage::{Durability, LogOptions, MemoryStore};
     use parking_lot::Mutex;
 
     use super::*;
@@ -294,10 +299,10 @@ mod tests {
         let theirs = Arc::clone(&database);
         let interruption = if before { &store.first } else { &store.then };
         *interruption.lock() = Some(Box::new(move || change(&theirs)));
-        run(&[Arc::clone(&database)], &log, &*store).unwrap();
+        run(&[Arc::clone(&database)], &log, log.last(), &*store).unwrap();
         *interruption.lock() = None;
         let applied = store.applied.load(Ordering::Relaxed);
-        run(&[Arc::clone(&database)], &log, &*store).unwrap();
+        run(&[Arc::clone(&database)], &log, log.last(), &*store).unwrap();
         log.close().unwrap();
         drop((log, database));
         let (_, database) = open(dir, &store);
@@ -364,7 +369,7 @@ mod tests {
                 }
                 turns
             });
-            run(&[Arc::clone(&database)], &log, &*store).unwrap();
+            run(&[Arc::clone(&database)], &log, log.last(), &*store).unwrap();
             asking.join().unwrap()
         });
         assert!(turns > 0);

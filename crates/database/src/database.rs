@@ -24,6 +24,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::layout;
 use crate::once::{Note, Notes, Once, Repeat};
+use crate::quiet::Quiet;
 use crate::record::write_record;
 use crate::recovery::Found;
 use crate::script_control::{Leash, ScriptControl};
@@ -129,6 +130,11 @@ pub struct Database {
     users: RwLock<(Arc<Users>, Lsn)>,
     /// Bytes its keys take in memory, for whoever adds them up without the lock.
     memory_bytes: AtomicU64,
+    /// When a command last ran, in milliseconds since the Unix epoch.
+    used_ms: AtomicU64,
+    /// Whether it was deleted while somebody held it.
+    ended: AtomicBool,
+    quiet: Arc<Quiet>,
 }
 
 impl std::fmt::Debug for Database {
@@ -219,7 +225,17 @@ impl Database {
             has_put_off: AtomicBool::new(false),
             users,
             memory_bytes,
+            used_ms: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            quiet: Arc::default(),
         }
+    }
+
+    /// Whatever happens here ends a quiet.
+    #[must_use]
+    pub(crate) fn disturbing(mut self, quiet: &Arc<Quiet>) -> Self {
+        self.quiet = Arc::clone(quiet);
+        self
     }
 
     /// Its id.
@@ -230,6 +246,39 @@ impl Database {
     /// Bytes its keys take in memory, near enough.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// When a command last ran, in milliseconds since the Unix epoch; 0 if none has since it woke.
+    pub fn used_ms(&self) -> u64 {
+        self.used_ms.load(Ordering::Relaxed)
+    }
+
+    /// When the next of its keys, or a part of one, dies: in milliseconds since the Unix epoch.
+    pub(crate) fn next_due_ms(&self) -> Option<u64> {
+        let mut state = self.hold()?;
+        let here = [state.space.next_deadline(), state.space.next_part()].into_iter().flatten().min();
+        let (start, until) = layout::deadlines_until(self.id, state.space.epoch(), u64::MAX - 1);
+        let from = start.max(std::mem::take(&mut state.reaped_until));
+        let first = if state.space.cold() == 0 { Ok(Vec::new()) } else { self.store.scan_keys(&from, &until, 1) };
+        state.reaped_until = from;
+        let cold = first.ok().and_then(|found| layout::split_deadline(found.first()?).ok().map(|(due, ..)| due.at));
+        here.into_iter().chain(cold).min()
+    }
+
+    /// Whether somebody waits here for something to come: a message, an element, a command to watch.
+    pub(crate) fn is_waited_on(&self) -> bool {
+        self.hold().is_none_or(|state| !state.parked.is_empty() || state.hub.is_listened_to())
+    }
+
+    /// Whether memory has nothing that the store has not.
+    pub fn is_clean(&self) -> bool {
+        let Some(mut state) = self.hold() else { return false };
+        let State { space, hub, seq, meta, notes, .. } = &mut *state;
+        space.dirty_keys() == 0
+            && space.shelf().to_store().is_none()
+            && !hub.users.are_dirty()
+            && notes.are_stored()
+            && (meta.seq, meta.epoch) == (*seq, space.epoch())
     }
 
     /// Holds the database, or learns that a long script does. Whatever was put off comes first.
@@ -292,7 +341,13 @@ impl Database {
         if work.writes() && self.log.has_failed() {
             return Ran::Done { reply: CommandError::LogFailed.into(), after: Lsn(0) };
         }
+        if self.ended.load(Ordering::Acquire) {
+            client.closing = true;
+            return Ran::Done { reply: CommandError::NoAuth.into(), after: Lsn(0) };
+        }
+        self.used_ms.store(moment.now_ms(), Ordering::Relaxed);
         let Some(mut state) = self.hold() else { return Ran::Busy };
+        self.quiet.end();
         if let Some(pause) = state.hub.pause
             && pause.until_ms > moment.now_ms()
             && work.waits_for(pause)
@@ -641,6 +696,13 @@ impl Database {
             MutexGuard::unlock_fair(state);
         }
         freed
+    }
+
+    /// Lets every clean key leave memory: nobody has asked for any of them for long.
+    pub(crate) fn evict_idle(&self) {
+        if self.memory_bytes() > 0 {
+            self.evict(u64::MAX);
+        }
     }
 
     /// Changes what the database says of the server, or its limits.

@@ -109,16 +109,15 @@ pub(crate) fn user(id: DatabaseId, name: &[u8]) -> Vec<u8> {
     key
 }
 
-/// The users of all databases, as a range.
-pub(crate) fn users() -> (Vec<u8>, Vec<u8>) {
-    (vec![USER], vec![USER + 1])
+/// The users of a database, as a range.
+pub(crate) fn users(id: DatabaseId) -> (Vec<u8>, Vec<u8>) {
+    let from = user(id, b"");
+    (from.clone(), next(from))
 }
 
-/// Database and name of a user's key.
-pub(crate) fn split_user(key: &[u8]) -> Result<(DatabaseId, &[u8]), Corrupt> {
-    let rest = key.get(1..).and_then(|rest| rest.split_first_chunk::<4>());
-    let (id, name) = rest.ok_or(Corrupt("the key of a user"))?;
-    Ok((DatabaseId(u32::from_be_bytes(*id)), name))
+/// Name of a user's key.
+pub(crate) fn split_user(key: &[u8]) -> Result<&[u8], Corrupt> {
+    key.get(5..).ok_or(Corrupt("the key of a user"))
 }
 
 /// Everything of one epoch, as ranges.
@@ -147,11 +146,6 @@ pub(crate) fn note_counts(id: DatabaseId) -> Vec<u8> {
     [&[NOTE_COUNTS], &id.0.to_be_bytes()[..]].concat()
 }
 
-/// The counts of all databases' notes, as a range.
-pub(crate) fn all_note_counts() -> (Vec<u8>, Vec<u8>) {
-    (vec![NOTE_COUNTS], vec![NOTE_COUNTS + 1])
-}
-
 /// Key of a database's counts.
 pub(crate) fn meta(id: DatabaseId) -> Vec<u8> {
     let mut key = vec![META];
@@ -166,15 +160,13 @@ pub(crate) fn libraries(id: DatabaseId) -> Vec<u8> {
     key
 }
 
-/// The counts of all databases, as a range.
-pub(crate) fn metas() -> (Vec<u8>, Vec<u8>) {
-    (vec![META], vec![META + 1])
-}
-
-/// The database a key of counts, its own or those of its notes, belongs to.
-pub(crate) fn split_meta(key: &[u8]) -> Result<DatabaseId, Corrupt> {
-    let id = key.get(1..).and_then(|rest| <[u8; 4]>::try_from(rest).ok());
-    Ok(DatabaseId(u32::from_be_bytes(id.ok_or(Corrupt("the key of a database's counts"))?)))
+/// Everything there may be of a database, as ranges.
+pub(crate) fn everything(id: DatabaseId) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let kinds = [RECORD, DEADLINE, META, NOTE, NOTE_ORDER, NOTE_COUNTS, LIBRARIES, USER];
+    kinds.into_iter().map(move |kind| {
+        let from = [&[kind], &id.0.to_be_bytes()[..]].concat();
+        (from.clone(), next(from))
+    })
 }
 
 /// The first key after everything that starts with `prefix`.
@@ -236,9 +228,14 @@ mod tests {
             let due = Due { at: 99, part };
             assert_eq!(split_deadline(&deadline(id, 3, due, hash, b"k")), Ok((due, hash, &b"k"[..])));
         }
-        assert_eq!(split_meta(&meta(id)), Ok(id));
-        assert_eq!(split_user(&user(id, b"name")), Ok((id, &b"name"[..])));
-        assert!((users().0..users().1).contains(&user(DatabaseId(u32::MAX), &[255; 9])));
+        assert_eq!(split_user(&user(id, b"name")), Ok(&b"name"[..]));
+        assert!((users(id).0..users(id).1).contains(&user(id, &[255; 9])));
+        let within = |key: Vec<u8>| everything(id).filter(|(from, until)| (from..until).contains(&&key)).count();
+        for key in [meta(id), libraries(id), note_counts(id), user(id, b"n"), note(id, hash, b"k"), note_order(id, 1)] {
+            assert_eq!(within(key), 1);
+        }
+        assert_eq!(within(record(id, 3, hash, b"k")), 1);
+        assert_eq!(within(record(DatabaseId(id.0 + 1), 3, hash, b"k")), 0);
         let (from, until) = records_from(id, 3, hash);
         assert!(from <= record(id, 3, hash, b"") && record(id, 3, u64::MAX, &[255; 40]) < until);
         assert!(record(id, 3, hash | 0xffff, &[255; 9]) < records_of_step(id, 3, hash));

@@ -10,10 +10,12 @@
 //! Invariants: what a reply shows is on disk once its `after` is durable; the effects of one command, transaction or script
 //! are one record; memory is only ever ahead of the store by what the log holds.
 
+mod catalogue;
 mod checkpoint;
 mod database;
 mod layout;
 mod once;
+mod quiet;
 mod record;
 mod recovery;
 mod script_control;
@@ -21,9 +23,10 @@ mod service;
 mod session;
 mod work;
 
+pub use catalogue::{Listing, NAME_BYTES_MAX};
 pub use database::{Database, DatabaseId, Delivery, Outbox};
 pub use once::{ONCE_KEY_BYTES_MAX, Once, Repeat, WriteAnswer};
 pub use script_control::ScriptControl;
-pub use service::{Account, Credentials, Error, Options, Service};
+pub use service::{Account, Credentials, DEFAULT_NAME, Error, Options, Service};
 pub use session::{Session, Step};
 pub use work::{LongJob, Ran, Unparked, Work};

@@ -186,6 +186,11 @@ impl Notes {
         Self { stored, ..Self::default() }
     }
 
+    /// Whether the store has all of them.
+    pub(crate) fn are_stored(&self) -> bool {
+        self.recent.is_empty()
+    }
+
     /// Keeps a note.
     pub(crate) fn keep(&mut self, seq: u64, note: Note) {
         if seq <= self.stored.upto {

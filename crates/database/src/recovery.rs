@@ -1,10 +1,11 @@
 //! Recovery: from a directory to databases, by reading the log's tail and nothing else.
 //!
-//! The store says up to which position it covers the log; the records after it are applied to the keys they name, which
+//! Only databases that the tail names are opened; the others sleep until somebody calls them. The store says up to which position it covers the log; the records after it are applied to the keys they name, which
 //! are loaded one by one. Everything else stays cold. A torn tail was dropped by the log before we see it; a record that
 //! does not parse, or names an effect we do not know, stops the start with an error that says where.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ pub(crate) fn run(
     options: LogOptions,
     store: &Arc<dyn Store>,
 ) -> Result<(Log, BTreeMap<DatabaseId, Found>), Error> {
-    let mut found = metas(store)?;
+    let mut found = BTreeMap::new();
     let mut stopped = None;
     let log = Log::open(dir, options, store.applied(), |lsn, record| {
         if stopped.is_none() {
@@ -60,26 +61,21 @@ pub(crate) fn run(
     }
 }
 
-fn metas(store: &Arc<dyn Store>) -> Result<BTreeMap<DatabaseId, Found>, Error> {
-    let (from, until) = layout::metas();
-    let mut found = BTreeMap::new();
-    for (key, value) in store.scan(&from, &until, usize::MAX)? {
-        let what = |corrupt| Error::Corrupt { place: "the counts of a database in the store".to_owned(), corrupt };
-        let id = layout::split_meta(&key).map_err(what)?;
-        found.insert(id, Found::new(Meta::read(&value).map_err(what)?));
+/// A database as the store has it, without its keys: what waking it costs.
+pub(crate) fn load(store: &dyn Store, id: DatabaseId) -> Result<Found, Error> {
+    let what = |what: &str, corrupt| Error::Corrupt { place: format!("{what} in the store"), corrupt };
+    let mut found = Found::default();
+    if let Some(meta) = store.get(&layout::meta(id))? {
+        found = Found::new(Meta::read(&meta).map_err(|corrupt| what("the counts of a database", corrupt))?);
     }
-    let (from, until) = layout::all_note_counts();
-    for (key, value) in store.scan(&from, &until, usize::MAX)? {
-        let what = |corrupt| Error::Corrupt { place: "the counts of notes in the store".to_owned(), corrupt };
-        let id = layout::split_meta(&key).map_err(what)?;
-        found.entry(id).or_default().notes = Notes::with_stored(StoredNotes::read(&value).map_err(what)?);
+    if let Some(counts) = store.get(&layout::note_counts(id))? {
+        let counts = StoredNotes::read(&counts).map_err(|corrupt| what("the counts of notes", corrupt))?;
+        found.notes = Notes::with_stored(counts);
     }
-    let (from, until) = layout::users();
+    let (from, until) = layout::users(id);
     for (key, value) in store.scan(&from, &until, usize::MAX)? {
-        let what = |corrupt| Error::Corrupt { place: "a user in the store".to_owned(), corrupt };
-        let (id, name) = layout::split_user(&key).map_err(what)?;
-        let user = User::read(name, &mut Reader::new(&value)).map_err(what)?;
-        found.entry(id).or_default().users.admit(user);
+        let read = layout::split_user(&key).and_then(|name| User::read(name, &mut Reader::new(&value)));
+        found.users.admit(read.map_err(|corrupt| what("a user", corrupt))?);
     }
     Ok(found)
 }
@@ -94,7 +90,10 @@ fn apply(
     let corrupt = |corrupt| Error::Corrupt { place: place(), corrupt };
     let LogRecord { id, seq, note, journal } =
         read_record(record).ok_or_else(|| corrupt(dormouse_engine::Corrupt("a record's head")))?;
-    let database = found.entry(id).or_default();
+    let database = match found.entry(id) {
+        Entry::Occupied(found) => found.into_mut(),
+        Entry::Vacant(place) => place.insert(load(&**store, id)?),
+    };
     let cold = Cold { store: &**store, id, epoch: database.space.epoch() };
     replay(&mut database.space, &mut database.users, &cold, seq, journal).map_err(|error| match error {
         dormouse_engine::ReplayError::Corrupt(what) => corrupt(what),

@@ -1,26 +1,32 @@
-//! All databases of one process, and who may open which.
+//! All databases of one process: which of them are awake, and who may open which.
 //!
-//! Accounts (a database's name and tokens) are kept in a database of their own, number 0, by the same commands and under
-//! the same guarantees as everybody's data. A token names a database and a grant; nothing else does.
+//! A token names a database and a grant; nothing else does, and the catalogue knows which. A database that somebody uses is
+//! *awake*: a [`Database`] in memory, with those of its keys that are in use. One that nobody has used for a while, and
+//! that nobody is connected to, sleeps: it is some records in the store, and nothing in memory. Waking is a few look-ups.
+//!
+//! Two databases are always awake: the process's own, which holds the catalogue, and the one a first start makes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dormouse_engine::{Client, ClientId, Corrupt, Door, Facts, Grant, Limits, Moment, Patient, Token, set_hash_seed};
-use dormouse_proto::{Blob, CommandError, Reply};
+use dormouse_engine::{ClientId, Corrupt, Facts, Grant, Hub, Limits, Moment, Token, set_hash_seed};
+use dormouse_proto::{Blob, CommandError};
 use dormouse_storage::{Batch, DirectoryLock, Durability, Log, LogOptions, Lsn, Store, StoreOptions, open_store};
 use parking_lot::{Mutex, RwLock};
 
+use crate::catalogue::{Catalogue, Listing};
 use crate::database::{Database, DatabaseId};
-use crate::work::{Ran, Work};
+use crate::quiet::Quiet;
 use crate::{checkpoint, layout, recovery};
 
-/// The database that holds the accounts.
+/// The database that holds the catalogue.
 const SYSTEM: DatabaseId = DatabaseId(0);
 /// The database a first start makes.
 const DEFAULT: DatabaseId = DatabaseId(1);
+/// Its name.
+pub const DEFAULT_NAME: &str = "default";
 /// Characters of a generated token: about 238 bits.
 const TOKEN_CHARS: usize = 40;
 const TOKEN_ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -70,9 +76,15 @@ pub enum Error {
         /// Why.
         what: String,
     },
-    /// The accounts could not be read or written.
-    #[error("the accounts could not be kept: {0}")]
-    Accounts(CommandError),
+    /// The catalogue could not be read or written.
+    #[error("the catalogue of databases could not be read or written: {0}")]
+    Catalogue(CommandError),
+    /// No database can have this name.
+    #[error("{0}")]
+    Name(String),
+    /// There is no such database.
+    #[error("there is no database '{0}'")]
+    NoSuchDatabase(String),
     /// A chosen token cannot be used.
     #[error("{0}")]
     Token(&'static str),
@@ -112,16 +124,36 @@ impl Account {
     }
 }
 
+/// What every database is made with.
+struct Mould {
+    durability: Durability,
+    limits: Limits,
+    facts: Facts,
+    entropy: fn(&mut [u8]),
+    quiet: Arc<Quiet>,
+}
+
 /// See the module's text.
 pub struct Service {
     log: Arc<Log>,
     store: Arc<dyn Store>,
-    databases: RwLock<BTreeMap<DatabaseId, Arc<Database>>>,
+    catalogue: Catalogue,
+    mould: Mould,
+    awake: RwLock<BTreeMap<DatabaseId, Arc<Database>>>,
+    /// One wakes at a time, so that none is made twice.
+    waking: Mutex<()>,
+    /// Tokens of databases that are awake, as far as they were used.
     tokens: RwLock<HashMap<Vec<u8>, Account>>,
-    default: Credentials,
+    /// Whoever changes the catalogue takes turns.
+    changing: Mutex<()>,
+    /// Databases that are gone, and have data in the store.
+    doomed: Mutex<HashSet<DatabaseId>>,
+    default: Listing,
+    default_database: Arc<Database>,
     memory_bytes_max: u64,
-    limits: Limits,
     next_client: AtomicU64,
+    /// When a command last ran on a database that sleeps now; when the service was opened, before there is any.
+    used_ms: AtomicU64,
     checkpointing: Mutex<()>,
     /// Held for as long as the process uses the directory; last, so that it goes last.
     _lock: DirectoryLock,
@@ -143,127 +175,181 @@ impl Service {
     pub fn open(options: &Options, lock: DirectoryLock, moment: Moment) -> Result<Self, Error> {
         let store = open_store(&options.dir.join("store"), &StoreOptions::default())?;
         seed_hash(&*store, options.entropy)?;
-        let (log, found) = recovery::run(&options.dir.join("log"), LogOptions::default(), &store)?;
+        let (log, mut found) = recovery::run(&options.dir.join("log"), LogOptions::default(), &store)?;
         let log = Arc::new(log);
-        let mut databases = BTreeMap::new();
+        let mould = Mould {
+            durability: options.durability,
+            limits: options.limits,
+            facts: options.facts.clone(),
+            entropy: options.entropy,
+            quiet: Arc::default(),
+        };
+        let make = |id, found: Option<recovery::Found>, durability| -> Result<Arc<Database>, Error> {
+            let found = found.map_or_else(|| recovery::load(&*store, id), Ok)?;
+            Ok(mould.make(id, &log, &store, durability, found))
+        };
+        let catalogue = Catalogue::of(make(SYSTEM, found.remove(&SYSTEM), Durability::Always)?);
+        let default_database = make(DEFAULT, found.remove(&DEFAULT), options.durability)?;
+        let mut awake: BTreeMap<_, _> =
+            [catalogue.system(), &default_database].map(|database| (database.id(), Arc::clone(database))).into();
+        let mut doomed: HashSet<DatabaseId> = catalogue.doomed()?.into_iter().collect();
         for (id, found) in found {
-            let (log, store) = (Arc::clone(&log), Arc::clone(&store));
-            let durability = if id == SYSTEM { Durability::Always } else { options.durability };
-            let database = Database::new(id, log, store, durability, found);
-            databases.insert(id, Arc::new(database));
+            if catalogue.has(id)? {
+                awake.insert(id, make(id, Some(found), options.durability)?);
+            } else {
+                // Somebody was writing while it was deleted.
+                doomed.insert(id);
+            }
         }
-        let mut service = Self {
+        let default = default_listing(&catalogue, options, moment)?;
+        log.sync()?;
+        let service = Self {
             log,
             store,
-            databases: RwLock::new(databases),
+            catalogue,
+            mould,
+            awake: RwLock::new(awake),
+            waking: Mutex::new(()),
             tokens: RwLock::default(),
-            default: Credentials { token: String::new(), read_only_token: String::new() },
+            changing: Mutex::new(()),
+            doomed: Mutex::new(doomed),
+            default,
+            default_database,
             memory_bytes_max: options.memory_bytes_max,
-            limits: options.limits,
             next_client: AtomicU64::new(1),
+            used_ms: AtomicU64::new(moment.now_ms()),
             checkpointing: Mutex::new(()),
             _lock: lock,
         };
-        service.default = service.account(options, moment)?;
-        let database = service.database(DEFAULT, options.durability);
-        database.configure(|hub| {
-            hub.limits = options.limits;
-            hub.facts = options.facts.clone();
-            hub.entropy = Some(options.entropy);
-        });
-        service.admit(&database, &service.default);
         Ok(service)
     }
 
-    /// The database with this id, made empty if there is none.
-    fn database(&self, id: DatabaseId, durability: Durability) -> Arc<Database> {
-        let mut databases = self.databases.write();
-        let made = || {
-            let (log, store) = (Arc::clone(&self.log), Arc::clone(&self.store));
-            Arc::new(Database::new(id, log, store, durability, recovery::Found::default()))
-        };
-        Arc::clone(databases.entry(id).or_insert_with(made))
+    // --- databases -----------------------------------------------------------------------------------------------
+
+    /// Makes an empty database.
+    pub fn create(&self, name: &str, moment: Moment) -> Result<Listing, Error> {
+        let _turn = self.changing.lock();
+        let entropy = self.mould.entropy;
+        let credentials = Credentials { token: new_token(entropy), read_only_token: new_token(entropy) };
+        let (uuid, created_ms) = (new_uuid(entropy), moment.now_ms());
+        let id = self.catalogue.fresh_id()?;
+        let listing = Listing { id, uuid, name: name.to_owned(), credentials, created_ms };
+        self.catalogue.put(&listing)?;
+        self.log.sync()?;
+        Ok(listing)
     }
 
-    fn admit(&self, database: &Arc<Database>, credentials: &Credentials) {
-        let mut tokens = self.tokens.write();
-        for (token, grant) in [(&credentials.token, Grant::Full), (&credentials.read_only_token, Grant::ReadOnly)] {
-            tokens.insert(token.clone().into_bytes(), Account { database: Arc::clone(database), grant });
-        }
+    /// Names and numbers of all databases, by name.
+    pub fn names(&self) -> Result<Vec<(String, DatabaseId)>, Error> {
+        self.catalogue.names()
     }
 
-    /// The default database's tokens: the operator's, else the kept ones, else new ones. Keeps them.
-    fn account(&self, options: &Options, moment: Moment) -> Result<Credentials, Error> {
-        let key = b"account:1".as_slice();
-        let kept = self.system(&[b"MGET", b"account:1:token", b"account:1:read_only_token"], moment)?;
-        let kept = match kept {
-            Reply::Array(values) => values,
-            _ => Vec::new(),
-        };
-        let kept = |at: usize| match kept.get(at) {
-            Some(Reply::Bulk(token)) => String::from_utf8(token.to_vec()).ok(),
-            _ => None,
-        };
-        let choose = |chosen: &Option<String>, kept: Option<String>| match chosen {
-            Some(token) if token.len() < TOKEN_BYTES_MIN => Err(Error::Token("a token needs at least 8 characters")),
-            // It is pasted into shells and `.env` files between double quotes.
-            Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'`$\\".contains(&byte)) => {
-                Err(Error::Token("a token is made of printable ASCII characters, without spaces, quotes, $, ` or \\"))
-            }
-            Some(token) => Ok(token.clone()),
-            None => Ok(kept.unwrap_or_else(|| new_token(options.entropy))),
-        };
-        let credentials = Credentials {
-            token: choose(&options.token, kept(0))?,
-            read_only_token: choose(&options.read_only_token, kept(1))?,
-        };
-        if credentials.token == credentials.read_only_token {
-            return Err(Error::Token("the token and the read-only token must differ"));
-        }
-        let (token, read_only) = (credentials.token.as_bytes(), credentials.read_only_token.as_bytes());
-        let names: [&[u8]; 2] = [&[key, b":token"].concat(), &[key, b":read_only_token"].concat()];
-        if kept(0).as_deref() != Some(&credentials.token) || kept(1).as_deref() != Some(&credentials.read_only_token) {
-            self.system(&[b"MSET", names[0], token, names[1], read_only], moment)?;
-            self.log.sync()?;
-        }
-        Ok(credentials)
+    /// What is known of a database.
+    pub fn listing(&self, id: DatabaseId) -> Result<Option<Listing>, Error> {
+        self.catalogue.listing(id)
     }
 
-    /// Runs a command on the database of accounts.
-    fn system(&self, args: &[&[u8]], moment: Moment) -> Result<Reply, Error> {
-        let mut client = Client::new(ClientId(0), Door::Resp, Grant::Full);
-        let found = dormouse_engine::find(args).map_err(Error::Accounts)?;
-        let system = self.database(SYSTEM, Durability::Always);
-        match system.run(&mut client, Work::One(found.command, args), moment, &Patient) {
-            Ran::Done { reply: Reply::Error(error), .. } => Err(Error::Accounts(error)),
-            Ran::Done { reply, .. } => Ok(reply),
-            Ran::Parked { .. } | Ran::Busy | Ran::Long(_) | Ran::Repeat(_) | Ran::Paused => {
-                Err(Error::Accounts(CommandError::Busy))
-            }
-        }
+    /// A database by its name.
+    pub fn named(&self, name: &str) -> Result<Listing, Error> {
+        let id = self.catalogue.by_name(name)?;
+        let listing = id.map(|id| self.catalogue.listing(id)).transpose()?.flatten();
+        listing.ok_or_else(|| Error::NoSuchDatabase(name.to_owned()))
     }
+
+    /// Gives a database another name.
+    pub fn rename(&self, name: &str, new: &str) -> Result<Listing, Error> {
+        let _turn = self.changing.lock();
+        let listing = Listing { name: new.to_owned(), ..self.named(name)? };
+        self.refuse_default(listing.id, "renamed")?;
+        self.catalogue.put(&listing)?;
+        self.log.sync()?;
+        Ok(listing)
+    }
+
+    /// Gives a database new tokens. Whoever came in with the old ones goes.
+    pub fn rotate_tokens(&self, name: &str) -> Result<Listing, Error> {
+        let _turn = self.changing.lock();
+        let mut listing = self.named(name)?;
+        self.refuse_default(listing.id, "given other tokens while the server runs")?;
+        let entropy = self.mould.entropy;
+        listing.credentials = Credentials { token: new_token(entropy), read_only_token: new_token(entropy) };
+        self.catalogue.put(&listing)?;
+        self.log.sync()?;
+        self.forget_tokens(listing.id);
+        if let Some(database) = self.awake.read().get(&listing.id) {
+            database.disconnect(|grant| grant.built_in().is_some());
+        }
+        Ok(listing)
+    }
+
+    /// Removes a database and all it has. Whoever is connected goes.
+    pub fn delete(&self, name: &str) -> Result<(), Error> {
+        let _turn = self.changing.lock();
+        let listing = self.named(name)?;
+        self.refuse_default(listing.id, "deleted")?;
+        self.catalogue.remove(&listing)?;
+        self.log.sync()?;
+        self.forget_tokens(listing.id);
+        // Nobody wakes it any more; who holds it finds it at its end.
+        let _nobody_wakes = self.waking.lock();
+        if let Some(database) = self.awake.write().remove(&listing.id) {
+            database.end();
+        }
+        self.doomed.lock().insert(listing.id);
+        Ok(())
+    }
+
+    fn refuse_default(&self, id: DatabaseId, what: &str) -> Result<(), Error> {
+        if id != DEFAULT {
+            return Ok(());
+        }
+        Err(Error::Name(format!("the database '{DEFAULT_NAME}' cannot be {what}")))
+    }
+
+    fn forget_tokens(&self, id: DatabaseId) {
+        self.tokens.write().retain(|_, account| account.database.id() != id);
+    }
+
+    // --- who may open them ---------------------------------------------------------------------------------------
 
     /// What a token opens: everything or reads, or what a user of the database it names may do.
-    pub fn authenticate(&self, token: &[u8]) -> Option<Account> {
+    pub fn authenticate(&self, token: &[u8]) -> Result<Option<Account>, CommandError> {
         if let Some(account) = self.tokens.read().get(token) {
-            return Some(account.clone());
+            return Ok(Some(account.clone()));
         }
-        let token = Token::read(token)?;
-        let database = self.databases.read().get(&DatabaseId(token.database)).cloned()?;
-        let user = database.users().get(&token.user).cloned().filter(|user| user.opens_with(&token))?;
-        Some(Account { database, grant: Grant::User(user.id()) })
+        self.look_up(token).map_err(|error| {
+            tracing::error!(%error, "a token could not be looked up");
+            CommandError::StoreFailed
+        })
+    }
+
+    fn look_up(&self, token: &[u8]) -> Result<Option<Account>, Error> {
+        if let Some((id, grant)) = self.catalogue.by_token(token)? {
+            let Some(database) = self.wake(id)? else { return Ok(None) };
+            let account = Account { database, grant };
+            let mut tokens = self.tokens.write();
+            // It may have been taken back meanwhile; who takes it back removes it from here last.
+            if self.catalogue.by_token(token)? == Some((id, grant)) {
+                tokens.insert(token.to_vec(), account.clone());
+            }
+            return Ok(Some(account));
+        }
+        let Some(token) = Token::read(token) else { return Ok(None) };
+        let Some(database) = self.wake(DatabaseId(token.database))? else { return Ok(None) };
+        let user = database.users().get(&token.user).cloned().filter(|user| user.opens_with(&token));
+        Ok(user.map(|user| Account { database, grant: Grant::User(user.id()) }))
     }
 
     /// What a user's password opens. Which database is meant follows from a token that wraps it; from where the client
     /// is already, `here`; or else it is the default one. An error names the database that was meant.
     pub fn log_in(&self, user: &[u8], password: &[u8], here: Option<&Account>) -> Result<Account, Arc<Database>> {
-        if let Some(account) = self.tokens.read().get(password)
+        if let Ok(Some(account)) = self.authenticate(password)
             && account.grant.built_in().is_some_and(|name| name.as_bytes() == user)
         {
-            return Ok(account.clone());
+            return Ok(account);
         }
         let named = Token::read(password).filter(|token| token.user.as_slice() == user);
-        let named = named.and_then(|token| self.databases.read().get(&DatabaseId(token.database)).cloned());
+        let named = named.and_then(|token| self.wake(DatabaseId(token.database)).ok().flatten());
         let here = || here.map(|account| Arc::clone(&account.database));
         let database = named.or_else(here).unwrap_or_else(|| self.default_account().database);
         let known = database.users().get(user).cloned();
@@ -275,17 +361,17 @@ impl Service {
 
     /// The database a first start makes, for doors that ask for no token.
     pub fn default_account(&self) -> Account {
-        Account { database: self.database(DEFAULT, Durability::Always), grant: Grant::Full }
+        Account { database: Arc::clone(&self.default_database), grant: Grant::Full }
     }
 
     /// The tokens of that database.
     pub const fn default_credentials(&self) -> &Credentials {
-        &self.default
+        &self.default.credentials
     }
 
     /// Bounds of each database, and of what its clients may ask for at once.
     pub const fn limits(&self) -> &Limits {
-        &self.limits
+        &self.mould.limits
     }
 
     /// A new client's id.
@@ -298,14 +384,110 @@ impl Service {
         &self.log
     }
 
-    /// Every database.
+    // --- sleep and memory ----------------------------------------------------------------------------------------
+
+    /// Every database that is awake.
     pub fn databases(&self) -> Vec<Arc<Database>> {
-        self.databases.read().values().cloned().collect()
+        self.awake.read().values().cloned().collect()
+    }
+
+    /// Whether a database is awake.
+    pub fn is_awake(&self, id: DatabaseId) -> bool {
+        self.awake.read().contains_key(&id)
+    }
+
+    /// A database, awake. `None` if there is none.
+    fn wake(&self, id: DatabaseId) -> Result<Option<Arc<Database>>, Error> {
+        if let Some(database) = self.awake.read().get(&id) {
+            return Ok((id != SYSTEM).then(|| Arc::clone(database)));
+        }
+        let _one_at_a_time = self.waking.lock();
+        if let Some(database) = self.awake.read().get(&id) {
+            return Ok(Some(Arc::clone(database)));
+        }
+        if !self.catalogue.has(id)? {
+            return Ok(None);
+        }
+        let found = recovery::load(&*self.store, id)?;
+        let database = self.mould.make(id, &self.log, &self.store, self.mould.durability, found);
+        self.awake.write().insert(id, Arc::clone(&database));
+        Ok(Some(database))
+    }
+
+    /// Lets go of what nobody has used since `before_ms`: keys leave memory, and so do whole databases that nobody is
+    /// connected to. What only memory has stays, until a checkpoint has moved it into the store.
+    pub fn rest(&self, before_ms: u64) {
+        let idle = |database: &Database| database.used_ms() < before_ms;
+        let always_awake = |id: DatabaseId| matches!(id, SYSTEM | DEFAULT);
+        let mut may_sleep = false;
+        for database in self.databases().into_iter().filter(|database| idle(database)) {
+            database.evict_idle();
+            may_sleep |= !always_awake(database.id());
+        }
+        if !may_sleep {
+            return;
+        }
+        let mut tokens = self.tokens.write();
+        let mut awake = self.awake.write();
+        let mut held: HashMap<DatabaseId, usize> = HashMap::new();
+        for account in tokens.values() {
+            *held.entry(account.database.id()).or_default() += 1;
+        }
+        awake.retain(|id, database| {
+            let ours = 1 + held.get(id).copied().unwrap_or(0);
+            let stays = always_awake(*id)
+                || !idle(database)
+                || Arc::strong_count(database) > ours
+                || !database.is_clean();
+            if !stays {
+                self.used_ms.fetch_max(database.used_ms(), Ordering::Relaxed);
+                held.insert(*id, usize::MAX);
+            }
+            stays
+        });
+        tokens.retain(|_, account| held.get(&account.database.id()) != Some(&usize::MAX));
+    }
+
+    /// When a command last ran on any database.
+    pub fn used_ms(&self) -> u64 {
+        let awake = self.awake.read().values().map(|database| database.used_ms()).max();
+        awake.unwrap_or(0).max(self.used_ms.load(Ordering::Relaxed))
+    }
+
+    /// When a command last ran on the database that has waited longest to have all it has in the store.
+    pub fn unsaved_since_ms(&self) -> Option<u64> {
+        let databases = self.databases();
+        databases.iter().filter(|database| !database.is_clean()).map(|database| database.used_ms()).min()
+    }
+
+    /// When the next key of a database that is awake dies.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.databases().iter().filter_map(|database| database.next_due_ms()).min()
+    }
+
+    /// Whether a client waits for something to come.
+    pub fn is_waited_on(&self) -> bool {
+        self.databases().iter().any(|database| database.is_waited_on())
+    }
+
+    /// Calls once for the first command that runs after each [`Self::hush`].
+    pub fn on_activity(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.mould.quiet.on_end(Box::new(call));
+    }
+
+    /// See [`Self::on_activity`].
+    pub fn hush(&self) {
+        self.mould.quiet.hush();
+    }
+
+    /// Whether no command has run since.
+    pub fn is_quiet(&self) -> bool {
+        self.mould.quiet.is_quiet()
     }
 
     /// Bytes of memory all data takes, near enough.
     pub fn memory_bytes(&self) -> u64 {
-        self.databases.read().values().map(|database| database.memory_bytes()).sum()
+        self.awake.read().values().map(|database| database.memory_bytes()).sum()
     }
 
     /// Whether data takes more memory than it may.
@@ -347,7 +529,26 @@ impl Service {
     /// Moves everything dirty into the store and trims the log. Returns how many keys that were.
     pub fn checkpoint(&self) -> Result<usize, Error> {
         let _one_at_a_time = self.checkpointing.lock();
-        Ok(checkpoint::run(&self.databases(), &self.log, &*self.store)?)
+        // In this order: a database that wakes in between writes behind it.
+        let upto = self.log.last();
+        let written = checkpoint::run(&self.databases(), &self.log, upto, &*self.store)?;
+        self.bury()?;
+        Ok(written)
+    }
+
+    /// Removes from the store what databases have left that are gone.
+    fn bury(&self) -> Result<(), Error> {
+        let doomed: Vec<DatabaseId> = self.doomed.lock().iter().copied().collect();
+        for id in doomed {
+            let mut batch = Batch::default();
+            for (from, until) in layout::everything(id) {
+                batch.delete_range(from, until);
+            }
+            self.store.apply(&batch, self.store.applied())?;
+            self.catalogue.buried(id)?;
+            self.doomed.lock().remove(&id);
+        }
+        Ok(())
     }
 
     /// Checkpoints and closes the log. Nothing can be written afterwards.
@@ -379,6 +580,68 @@ fn seed_hash(store: &dyn Store, entropy: fn(&mut [u8])) -> Result<(), Error> {
         });
     }
     Ok(())
+}
+
+impl Mould {
+    fn make(
+        &self,
+        id: DatabaseId,
+        log: &Arc<Log>,
+        store: &Arc<dyn Store>,
+        durability: Durability,
+        found: recovery::Found,
+    ) -> Arc<Database> {
+        let database = Database::new(id, Arc::clone(log), Arc::clone(store), durability, found);
+        let database = database.disturbing(&self.quiet);
+        database.configure(|hub: &mut Hub| {
+            hub.limits = self.limits;
+            hub.facts = self.facts.clone();
+            hub.entropy = Some(self.entropy);
+        });
+        Arc::new(database)
+    }
+}
+
+/// The default database in the catalogue, put there if need be. Its tokens are the operator's, else the kept ones, else new
+/// ones.
+fn default_listing(catalogue: &Catalogue, options: &Options, moment: Moment) -> Result<Listing, Error> {
+    let kept = catalogue.listing(DEFAULT)?;
+    let choose = |chosen: &Option<String>, kept: Option<&String>| match chosen {
+        Some(token) if token.len() < TOKEN_BYTES_MIN => Err(Error::Token("a token needs at least 8 characters")),
+        // It is pasted into shells and `.env` files between double quotes.
+        Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'`$\\".contains(&byte)) => {
+            Err(Error::Token("a token is made of printable ASCII characters, without spaces, quotes, $, ` or \\"))
+        }
+        Some(token) => Ok(token.clone()),
+        None => Ok(kept.cloned().unwrap_or_else(|| new_token(options.entropy))),
+    };
+    let credentials = Credentials {
+        token: choose(&options.token, kept.as_ref().map(|kept| &kept.credentials.token))?,
+        read_only_token: choose(&options.read_only_token, kept.as_ref().map(|kept| &kept.credentials.read_only_token))?,
+    };
+    let (uuid, created_ms) = match &kept {
+        Some(kept) => (kept.uuid.clone(), kept.created_ms),
+        None => (new_uuid(options.entropy), moment.now_ms()),
+    };
+    let listing = Listing { id: DEFAULT, uuid, name: DEFAULT_NAME.to_owned(), credentials, created_ms };
+    if kept.is_none() {
+        // The first id that is given out is the one behind it.
+        while catalogue.fresh_id()? < DEFAULT {}
+    }
+    if kept.as_ref() != Some(&listing) {
+        catalogue.put(&listing)?;
+    }
+    Ok(listing)
+}
+
+/// A name nobody else has (a UUID of version 4).
+fn new_uuid(entropy: fn(&mut [u8])) -> String {
+    let mut bytes = [0; 16];
+    entropy(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// A token nobody can guess.

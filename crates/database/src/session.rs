@@ -421,7 +421,7 @@ impl Session {
             [token] => {
                 let aimed_at =
                     || here.map_or_else(|| self.service.default_account().database, |here| Arc::clone(&here.database));
-                (DEFAULT.as_bytes(), self.service.authenticate(token).ok_or_else(aimed_at))
+                (DEFAULT.as_bytes(), self.service.authenticate(token)?.ok_or_else(aimed_at))
             }
             [user, password] => (*user, self.service.log_in(user, password, here)),
             _ => return Err(CommandError::Syntax),

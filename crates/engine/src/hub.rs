@@ -351,6 +351,11 @@ impl Hub {
             .any(|(name, is_pattern)| !user.may_hear(name, is_pattern))
     }
 
+    /// Whether anybody listens to anything.
+    pub fn is_listened_to(&self) -> bool {
+        !self.channels.is_empty() || !self.patterns.is_empty() || !self.monitors.is_empty()
+    }
+
     // --- what was refused ----------------------------------------------------------------------------------------
 
     /// Notes for `ACL LOG` that a client was refused a command, after `MULTI` or by itself.

@@ -418,6 +418,11 @@ impl Keyspace {
         self.expiry.first().map(|&(deadline, _)| deadline)
     }
 
+    /// When the first part of a value in memory dies.
+    pub fn next_part(&self) -> Option<u64> {
+        self.parts.first().map(|&(at, _)| at)
+    }
+
     /// Keys in memory with this very hash.
     pub fn with_hash(&self, hash: u64) -> Vec<Blob> {
         let found = self.map.starting_at(hash, 1);

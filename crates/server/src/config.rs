@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
@@ -12,12 +13,14 @@ use clap::{Args, Parser, Subcommand};
 use dormouse_storage::Durability;
 use serde::Deserialize;
 
+use crate::cli::Db;
+
 /// Where REST listens unless told otherwise.
 const HTTP_DEFAULT: &str = "127.0.0.1:8079";
 /// Where RESP listens unless told otherwise.
 const RESP_DEFAULT: &str = "127.0.0.1:6379";
 /// Where data lives unless told otherwise.
-const DATA_DEFAULT: &str = "./dormouse-data";
+pub(crate) const DATA_DEFAULT: &str = "./dormouse-data";
 /// Bytes of log between checkpoints unless told otherwise.
 const CHECKPOINT_DEFAULT: Size = Size(ByteSize::mib(64));
 /// Fewer would checkpoint at each write.
@@ -26,6 +29,9 @@ const CHECKPOINT_MIN: Size = Size(ByteSize::kib(1));
 const MEMORY_DEFAULT: Size = Size(ByteSize::gib(1));
 /// Less is a unit forgotten.
 const MEMORY_MIN: Size = Size(ByteSize::kib(64));
+
+/// How long a database goes unused before it leaves memory unless told otherwise.
+const SLEEP_AFTER_DEFAULT: Duration = Duration::from_mins(5);
 
 /// A complete, durable Redis over HTTP and RESP that sleeps when you do.
 #[derive(Debug, Parser)]
@@ -41,6 +47,16 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the server (what happens without a command, too).
     Serve(Box<Settings>),
+    /// Databases of a running server: create, list, show, rename, rotate-tokens, delete
+    Db(Db),
+}
+
+/// What to do.
+pub(crate) enum Task {
+    /// Run the server.
+    Serve(Config),
+    /// Ask a running one.
+    Db(Db),
 }
 
 const LONG_ABOUT: &str = "\
@@ -58,6 +74,7 @@ Examples:
   dormouse                                    data in ./dormouse-data, REST on :8079, RESP on :6379, loopback only
   dormouse --data /var/lib/dormouse --http 0.0.0.0:8079 --resp off
   dormouse --token local-dev-token --http 127.0.0.1:0
+  dormouse db create shop                     one more database on the running server, with tokens of its own
   redis-cli -u \"$(grep ^REDIS_URL dormouse-data/credentials.env | cut -d= -f2-)\" PING
 
 A TOML file given with --config has the same names as the flags:
@@ -124,6 +141,19 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "DORMOUSE_MEMORY")]
     memory: Option<Size>,
 
+    /// How long a database goes unused before it leaves memory, such as 30s or 10m [default: 5m]
+    ///
+    /// It stays on disk, takes no memory, and wakes with the next request, in milliseconds.
+    #[arg(long, value_name = "DURATION", env = "DORMOUSE_SLEEP_AFTER")]
+    sleep_after: Option<Span>,
+
+    /// End the process when nobody has used it for so long, such as 15m
+    ///
+    /// For platforms that start it again with the next connection (systemd's socket activation). A client that waits for
+    /// a message or an element keeps it up.
+    #[arg(long, value_name = "DURATION", env = "DORMOUSE_IDLE_EXIT")]
+    idle_exit: Option<Span>,
+
     /// What a write waits for: always, everysec or none [default: always]
     ///
     /// always: on disk before it is acknowledged; nothing acknowledged is lost, not even by a power cut.
@@ -168,6 +198,28 @@ impl FromStr for Size {
 }
 
 impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// A stretch of time as people write it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd)]
+#[serde(try_from = "String")]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span = humantime::parse_duration(text);
+        span.map(Self).map_err(|_| format!("'{text}' is not a duration such as 500ms, 30s, 10m or 2h"))
+    }
+}
+
+impl TryFrom<String> for Span {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -225,17 +277,29 @@ pub(crate) struct Config {
     pub(crate) token: Option<String>,
     pub(crate) read_only_token: Option<String>,
     pub(crate) memory_bytes_max: u64,
+    pub(crate) sleep_after: Duration,
+    pub(crate) idle_exit: Option<Duration>,
     pub(crate) durability: Durability,
     pub(crate) checkpoint_bytes: u64,
 }
 
 impl Cli {
-    /// Merges all sources.
-    pub(crate) fn config(self) -> anyhow::Result<Config> {
+    /// What the command line asks for.
+    pub(crate) fn task(self) -> anyhow::Result<Task> {
         let mut settings = self.serve;
-        if let Some(Command::Serve(more)) = self.command {
-            settings = more.or(settings);
+        match self.command {
+            Some(Command::Db(db)) => return Ok(Task::Db(db)),
+            Some(Command::Serve(more)) => settings = more.or(settings),
+            None => {}
         }
+        settings.config().map(Task::Serve)
+    }
+}
+
+impl Settings {
+    /// Merges all sources.
+    fn config(self) -> anyhow::Result<Config> {
+        let settings = self;
         let file = match &settings.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -247,9 +311,7 @@ impl Cli {
         };
         settings.without_empty().or(file).check()
     }
-}
 
-impl Settings {
     /// What is absent here is taken from `other`.
     fn or(self, other: Self) -> Self {
         Self {
@@ -261,6 +323,8 @@ impl Settings {
             token: self.token.or(other.token),
             read_only_token: self.read_only_token.or(other.read_only_token),
             memory: self.memory.or(other.memory),
+            sleep_after: self.sleep_after.or(other.sleep_after),
+            idle_exit: self.idle_exit.or(other.idle_exit),
             durability: self.durability.or(other.durability),
             checkpoint_bytes: self.checkpoint_bytes.or(other.checkpoint_bytes),
             config: self.config.or(other.config),
@@ -297,6 +361,8 @@ impl Settings {
             token: self.token,
             read_only_token: self.read_only_token,
             memory_bytes_max: self.memory.unwrap_or(MEMORY_DEFAULT).at_least(MEMORY_MIN, "--memory")?,
+            sleep_after: self.sleep_after.map_or(SLEEP_AFTER_DEFAULT, |span| span.0),
+            idle_exit: self.idle_exit.map(|span| span.0),
             durability: self.durability.map_or(Durability::Always, |name| name.0),
             checkpoint_bytes: self
                 .checkpoint_bytes
@@ -319,7 +385,10 @@ mod tests {
     use super::*;
 
     fn config(args: &[&str]) -> anyhow::Result<Config> {
-        Cli::try_parse_from([&["dormouse"], args].concat())?.config()
+        match Cli::try_parse_from([&["dormouse"], args].concat())?.task()? {
+            Task::Serve(config) => Ok(config),
+            Task::Db(_) => bail!("not the server"),
+        }
     }
 
     #[test]
@@ -375,6 +444,7 @@ mod tests {
             (&["--http", "nonsense"], "not an address"),
             (&["--durability", "sometimes"], "none of always"),
             (&["--memory", "lots"], "'lots' is not a size such as 256MiB"),
+            (&["--sleep-after", "soon"], "'soon' is not a duration such as"),
             (&["--memory", "1"], "--memory 1 B: at least 64.0 KiB are needed"),
             (&["--checkpoint-bytes", "10"], "--checkpoint-bytes 10 B: at least 1.0 KiB are needed"),
         ] {

@@ -1,56 +1,130 @@
 //! What nobody asks for: checkpoints, removal of dead keys, and memory kept within its bound.
 //!
 //! Two threads for the whole process: one for what waits for nobody, and one for checkpoints, which wait for a long script
-//! to let go of its database. They look around a few times a second; each look is a handful of comparisons, and they only
-//! touch the disk when there is something to write.
+//! to let go of its database. While commands run they look around a few times a second; each look is a handful of
+//! comparisons. When none has run since the last look they wait for the next, or for the moment at which time alone makes
+//! something due: a deadline, a database that falls asleep. So a process that nobody uses uses nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dormouse_database::Service;
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
 
 use crate::clock::moment;
 
-/// Pause between looks.
+/// Shortest pause between looks.
 const EVERY: Duration = Duration::from_millis(100);
 /// Batches of dead keys removed from one database in one look, so that one full of them does not starve the others.
 const REAP_ROUNDS_MAX: usize = 64;
+/// Databases that fall idle one after the other share a checkpoint at least this often, unless they are to sleep sooner.
+const IDLE_CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
+/// What a thread waits for at most, so that a clock that was set is noticed.
+const PAUSE_MAX: Duration = Duration::from_hours(1);
+
+/// When to do what.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// A checkpoint is due after this many bytes of log.
+    pub(crate) tail_bytes_max: u64,
+    /// A database that nobody has used for so long leaves memory.
+    pub(crate) sleep_after: Duration,
+    /// A process that nobody has used for so long ends, if it may at all.
+    pub(crate) idle_exit: Option<Duration>,
+}
+
+/// What the threads share.
+struct Shared {
+    service: Arc<Service>,
+    rules: Rules,
+    bell: Bell,
+    /// Told when the process has been idle for long enough to end.
+    idle: Arc<Notify>,
+}
+
+/// Wakes the threads.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<Rung>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Rung {
+    stopped: bool,
+    times: u64,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.rung.lock().times += 1;
+        self.changed.notify_all();
+    }
+
+    fn stop(&self) {
+        self.rung.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    fn times(&self) -> u64 {
+        self.rung.lock().times
+    }
+
+    /// Waits for at least a moment, and then until it rings more often than `times`, or the time is up. Whether to go on.
+    fn wait(&self, times: u64, pause: Duration) -> bool {
+        let now = Instant::now();
+        let mut rung = self.rung.lock();
+        while !rung.stopped {
+            let until = now + if rung.times > times { EVERY } else { pause.max(EVERY) };
+            if self.changed.wait_until(&mut rung, until).timed_out() && Instant::now() >= until {
+                break;
+            }
+        }
+        !rung.stopped
+    }
+}
 
 /// The running threads.
 pub(crate) struct Housekeeper {
     threads: Vec<JoinHandle<()>>,
-    signal: Arc<(Mutex<bool>, Condvar)>,
+    shared: Arc<Shared>,
 }
 
 impl Housekeeper {
-    /// Starts them. A checkpoint is due after `tail_bytes_max` bytes of log.
-    pub(crate) fn start(service: &Arc<Service>, tail_bytes_max: u64) -> std::io::Result<Self> {
-        let signal = Arc::new((Mutex::new(false), Condvar::new()));
-        let start = |name: &str, look: fn(&Service, u64, &AtomicBool)| {
-            let (service, theirs) = (Arc::clone(service), Arc::clone(&signal));
+    /// Starts them. `idle` is told when the process may end.
+    pub(crate) fn start(service: &Arc<Service>, rules: Rules, idle: Arc<Notify>) -> std::io::Result<Self> {
+        let service = Arc::clone(service);
+        let shared = Arc::new(Shared { service, rules, bell: Bell::default(), idle });
+        let bell = Arc::downgrade(&shared);
+        shared.service.on_activity(move || {
+            if let Some(shared) = bell.upgrade() {
+                shared.bell.ring();
+            }
+        });
+        let start = |name: &str, look: fn(&Shared, &mut State) -> Duration| {
+            let shared = Arc::clone(&shared);
             std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-                let failed = AtomicBool::new(false);
-                let (stop, wake) = &*theirs;
-                let mut stopped = stop.lock();
-                while !*stopped {
-                    parking_lot::MutexGuard::unlocked(&mut stopped, || look(&service, tail_bytes_max, &failed));
-                    if !*stopped {
-                        wake.wait_for(&mut stopped, EVERY);
+                let mut state = State::default();
+                loop {
+                    let times = shared.bell.times();
+                    // Whatever happens from here on rings.
+                    shared.service.hush();
+                    let pause = look(&shared, &mut state);
+                    if !shared.bell.wait(times, pause) {
+                        return;
                     }
                 }
             })
         };
         let threads = vec![start("housekeeper", tidy)?, start("checkpointer", checkpoint)?];
-        Ok(Self { threads, signal })
+        Ok(Self { threads, shared })
     }
 
     /// Ends them, after what they are doing.
     pub(crate) fn stop(self) {
-        *self.signal.0.lock() = true;
-        self.signal.1.notify_all();
+        self.shared.bell.stop();
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a housekeeping thread had failed");
@@ -59,28 +133,92 @@ impl Housekeeper {
     }
 }
 
-/// Removes dead keys, and what memory need not hold. A database that a long script holds is passed over.
-fn tidy(service: &Service, _: u64, _: &AtomicBool) {
+/// What a thread remembers from look to look.
+#[derive(Default)]
+struct State {
+    /// Whether the last checkpoint failed.
+    failed: bool,
+    /// When the last checkpoint ended, in milliseconds since the Unix epoch.
+    checkpointed_ms: u64,
+}
+
+/// From now to a moment.
+fn until(at_ms: u64, now_ms: u64) -> Duration {
+    Duration::from_millis(at_ms.saturating_sub(now_ms)).min(PAUSE_MAX)
+}
+
+/// Milliseconds of a setting.
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Removes dead keys, and what memory need not hold. A database that a long script holds is passed over. Returns how long
+/// nothing of that will be needed unless something happens.
+fn tidy(shared: &Shared, _: &mut State) -> Duration {
+    let Shared { service, rules, .. } = shared;
+    let mut more = false;
     for database in service.databases() {
         let mut rounds = 0;
         while rounds < REAP_ROUNDS_MAX && database.reap(moment()) {
             rounds += 1;
         }
+        more |= rounds == REAP_ROUNDS_MAX;
     }
     // What was reaped has no client that waits for it.
     service.log().write_out();
     service.evict();
+    let now_ms = moment().now_ms();
+    let sleep_after_ms = ms(rules.sleep_after);
+    service.rest(now_ms.saturating_sub(sleep_after_ms));
+    let used_ms = service.used_ms();
+    if more || !service.is_quiet() || now_ms < used_ms {
+        return EVERY;
+    }
+    let mut pause = service.next_due_ms().map_or(PAUSE_MAX, |at_ms| until(at_ms, now_ms));
+    if now_ms - used_ms <= sleep_after_ms {
+        // A little later, so that nobody is idle for just not long enough then.
+        pause = pause.min(until(used_ms.saturating_add(sleep_after_ms) + 1, now_ms));
+    }
+    if let Some(idle_exit) = rules.idle_exit {
+        let at_ms = used_ms.saturating_add(ms(idle_exit));
+        if at_ms <= now_ms && !service.is_waited_on() {
+            shared.idle.notify_one();
+        }
+        pause = pause.min(until(at_ms, now_ms).max(EVERY));
+    }
+    pause
 }
 
-/// Writes a checkpoint when the log has grown enough for one, or memory is needed that only one can free.
-fn checkpoint(service: &Service, tail_bytes_max: u64, failed: &AtomicBool) {
-    let due = service.log().tail_bytes() > tail_bytes_max;
-    let outcome = if due { service.checkpoint().map(|_| ()) } else { service.relieve() };
+/// Writes a checkpoint when the log has grown enough for one, when memory is needed that only one can free, or when a
+/// database is to sleep. Returns how long none will be needed unless something happens.
+fn checkpoint(shared: &Shared, state: &mut State) -> Duration {
+    let Shared { service, rules, .. } = shared;
+    let now_ms = moment().now_ms();
+    let full = service.log().tail_bytes() > rules.tail_bytes_max;
+    let unsaved = service.unsaved_since_ms();
+    // Databases that fall idle one after the other share one.
+    let idle_at_ms = unsaved.map(|since_ms| {
+        let shared_at_ms = state.checkpointed_ms + ms(rules.sleep_after.min(IDLE_CHECKPOINT_EVERY));
+        since_ms.saturating_add(ms(rules.sleep_after)).max(shared_at_ms)
+    });
+    let is_idle = idle_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+    let outcome = if full || is_idle { service.checkpoint().map(drop) } else { service.relieve() };
     match outcome {
-        Ok(()) => failed.store(false, Ordering::Relaxed),
+        Ok(()) => state.failed = false,
         // Said once, not ten times a second: it is tried again until it works or the operator steps in.
-        Err(error) if !failed.swap(true, Ordering::Relaxed) => tracing::error!(%error, "a checkpoint failed"),
+        Err(error) if !std::mem::replace(&mut state.failed, true) => tracing::error!(%error, "a checkpoint failed"),
         Err(_) => {}
+    }
+    if full || is_idle {
+        state.checkpointed_ms = moment().now_ms();
+        // What is in the store now may leave memory.
+        shared.bell.ring();
+        return EVERY;
+    }
+    match idle_at_ms {
+        Some(at_ms) => until(at_ms, now_ms),
+        None if service.is_over_memory() => EVERY,
+        None => PAUSE_MAX,
     }
 }
 
@@ -88,6 +226,8 @@ fn checkpoint(service: &Service, tail_bytes_max: u64, failed: &AtomicBool) {
 mod tests {
     use super::*;
     use crate::testing::service;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use dormouse_database::{Database, Ran, Session, Work};
     use dormouse_engine::{Client, ClientId, Door, Grant, Limits, Patient, Watchdog};
 
@@ -122,7 +262,8 @@ mod tests {
                 std::thread::yield_now();
             }
             // A checkpoint is due at once, and waits for the script.
-            let housekeeper = Housekeeper::start(&service, 0).unwrap();
+            let rules = Rules { tail_bytes_max: 0, sleep_after: Duration::from_mins(5), idle_exit: None };
+            let housekeeper = Housekeeper::start(&service, rules, Arc::default()).unwrap();
             std::thread::sleep(3 * EVERY);
             let before = other.keys();
             assert!(matches!(run(&other, &[b"SET", b"mortal", b"v", b"PX", b"50"], &Patient), Ran::Done { .. }));

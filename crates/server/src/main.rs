@@ -6,6 +6,8 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod admin;
+mod cli;
 mod clock;
 mod config;
 mod durable;
@@ -21,7 +23,7 @@ mod testing;
 mod welcome;
 mod worker;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -33,11 +35,12 @@ use dormouse_database::{Options, Service};
 use dormouse_engine::{Facts, Limits};
 use dormouse_storage::Durability;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Cli, Config, Listen};
-use crate::housekeeping::Housekeeper;
+use crate::admin::Admin;
+use crate::config::{Cli, Config, Listen, Task};
+use crate::housekeeping::{Housekeeper, Rules};
 use crate::patience::Patience;
 use crate::perform::Shared;
 use crate::worker::{Listeners, bind, is_taken};
@@ -59,13 +62,16 @@ fn main() -> ExitCode {
         .log_internal_errors(false)
         .init();
     panics::end_the_process();
-    match Cli::parse().config().and_then(|config| serve(&config)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let outcome = Cli::parse().task().and_then(|task| match task {
+        Task::Serve(config) => serve(&config).inspect_err(|error| tracing::error!("{error:#}")),
+        Task::Db(db) => cli::run(&db).inspect_err(|error| complain(error)),
+    });
+    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What a command that is not the server has to say, without the trimmings of a log.
+fn complain(error: &anyhow::Error) {
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
 }
 
 fn serve(config: &Config) -> anyhow::Result<()> {
@@ -91,7 +97,13 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         connections: AtomicUsize::new(0),
     });
     let (stop, stopping) = watch::channel(false);
-    let housekeeper = Housekeeper::start(&service, config.checkpoint_bytes)?;
+    let idle = Arc::new(Notify::new());
+    let rules = Rules {
+        tail_bytes_max: config.checkpoint_bytes,
+        sleep_after: config.sleep_after,
+        idle_exit: config.idle_exit,
+    };
+    let housekeeper = Housekeeper::start(&service, rules, Arc::clone(&idle))?;
     let (http_address, resp_address) = (http.address, resp.as_ref().map(|doors| doors.address));
     let mut resp_sockets = resp.map(|doors| doors.sockets.into_iter());
     let mut threads = Vec::new();
@@ -102,9 +114,11 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         let run = move || worker::run(shared, Listeners { http, resp }, stopping);
         threads.push(std::thread::Builder::new().name(name).spawn(run)?);
     }
+    let socket = admin::socket(&config.data);
+    let admin = Admin::start(socket, &service, (http_address, resp_address), stopping.clone())?;
     welcome::print(config, lines, http_address, resp_address, service.default_credentials());
-    wait_for_signal()?;
-    tracing::info!("stopping: finishing what is under way");
+    let why = wait_for_end(&idle)?;
+    tracing::info!("stopping{why}: finishing what is under way");
     stop.send_replace(true);
     end_scripts(&service, &threads);
     for thread in threads {
@@ -113,6 +127,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
             Err(_) => bail!("a worker had failed"),
         }
     }
+    admin.join();
     housekeeper.stop();
     service.close().context("the last checkpoint failed; the log still has everything")?;
     tracing::info!("stopped");
@@ -187,15 +202,16 @@ fn options(config: &Config, resp: Option<&Doors>) -> Options {
     }
 }
 
-fn wait_for_signal() -> anyhow::Result<()> {
+/// Waits for a signal, or until nobody has used the process for as long as it may be idle. Returns what to say of that.
+fn wait_for_end(idle: &Notify) -> anyhow::Result<&'static str> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
+        Ok(tokio::select! {
+            _ = terminate.recv() => "",
+            _ = interrupt.recv() => "",
+            () = idle.notified() => " because nobody has used it for long",
+        })
     })
 }

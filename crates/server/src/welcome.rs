@@ -34,7 +34,7 @@ pub(crate) fn make_private(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// The lines an application needs, ready for `.env.local`.
-fn lines(http: SocketAddr, resp: Option<SocketAddr>, credentials: &Credentials) -> String {
+pub(crate) fn lines(http: SocketAddr, resp: Option<SocketAddr>, credentials: &Credentials) -> String {
     let url = format!("http://{}", reachable(http));
     let Credentials { token, read_only_token } = credentials;
     let mut lines = format!(

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use dormouse_engine::{Client, ClientId, Command, Denial, Grant, Ticket, Users, full_name};
 use dormouse_proto::{Blob, CommandError};
@@ -77,12 +78,26 @@ impl Database {
         self.soon(move |state| {
             state.hub.leave(&client);
             state.outboxes.remove(&client.id);
-            let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == client.id;
-            let parked: Vec<Ticket> = state.parked.iter().filter(theirs).map(|(&ticket, _)| ticket).collect();
-            for ticket in parked {
-                state.unpark(ticket);
+            state.forget_parked(client.id);
+        });
+    }
+
+    /// Ends the connections of those whose grant is meant.
+    pub(crate) fn disconnect(&self, is_meant: impl Fn(Grant) -> bool + Send + 'static) {
+        self.soon(move |state| {
+            let known = state.hub.clients.values().chain(state.parked.values().map(|parked| &parked.client));
+            let meant: BTreeSet<ClientId> =
+                known.filter(|client| is_meant(client.grant)).map(|client| client.id).collect();
+            for id in meant {
+                state.cut_off(id);
             }
         });
+    }
+
+    /// It was deleted: nobody runs anything on it any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.disconnect(|_| true);
     }
 
     /// Its users, as they are now.
@@ -123,17 +138,30 @@ impl Database {
         let known = hub.clients.values().chain(state.parked.values().map(|parked| &parked.client));
         let gone: BTreeSet<ClientId> = known.filter(must_go).map(|client| client.id).collect();
         for id in gone {
-            let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == id;
-            let parked: Vec<Ticket> = state.parked.iter().filter(theirs).map(|(&ticket, _)| ticket).collect();
-            for ticket in parked {
-                state.unpark(ticket);
-            }
             if id == me.id {
                 // It still gets its reply.
                 me.closing = true;
-            } else if let Some(outbox) = state.outboxes.get(&id) {
-                outbox.close();
+            } else {
+                state.cut_off(id);
             }
+        }
+    }
+}
+
+impl State {
+    /// Ends a client's connection, and what it waits for.
+    fn cut_off(&mut self, id: ClientId) {
+        self.forget_parked(id);
+        if let Some(outbox) = self.outboxes.get(&id) {
+            outbox.close();
+        }
+    }
+
+    fn forget_parked(&mut self, id: ClientId) {
+        let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == id;
+        let parked: Vec<Ticket> = self.parked.iter().filter(theirs).map(|(&ticket, _)| ticket).collect();
+        for ticket in parked {
+            self.unpark(ticket);
         }
     }
 }

@@ -38,7 +38,7 @@ fn users_last_as_keys_do() {
     let alice = texts(&bed.run("ACL GETUSER alice"));
     let check = |bed: &mut Bed, when: &str| {
         assert_eq!(texts(&bed.run("ACL GETUSER alice")), alice, "{when}");
-        assert!(matches!(bed.service().authenticate(token.as_bytes()).unwrap().grant, Grant::User(_)), "{when}");
+        assert!(matches!(bed.service().authenticate(token.as_bytes()).unwrap().unwrap().grant, Grant::User(_)), "{when}");
         drop(talk_as(bed, "alice", "secret"));
     };
     bed.crash();
@@ -170,11 +170,11 @@ fn a_transaction_that_is_taken_back_takes_its_users_along() {
 fn a_bearer_token_is_worth_what_its_user_may_do_now() {
     let mut bed = Bed::new();
     let token = bulk(bed.run("ACL GENTOKEN alice"));
-    assert!(bed.service().authenticate(token.as_bytes()).is_none(), "nobody has that password yet");
+    assert!(bed.service().authenticate(token.as_bytes()).unwrap().is_none(), "nobody has that password yet");
     bed.run(&format!("ACL SETUSER alice on >{token} ~k* +get +set +multi"));
     let service = Arc::clone(bed.service());
     let ask = |bed: &Bed, line: &str| {
-        let mut session = Session::request(&service, service.authenticate(token.as_bytes())?, None);
+        let mut session = Session::request(&service, service.authenticate(token.as_bytes()).unwrap()?, None);
         match session.command(&words(line), bed.moment(), &Patient) {
             Step::Reply { reply, .. } => Some(reply),
             step => panic!("{step:?}"),
@@ -184,7 +184,7 @@ fn a_bearer_token_is_worth_what_its_user_may_do_now() {
     assert_eq!(error(&ask(&bed, "GET x").unwrap()), NO_KEY);
     assert!(error(&ask(&bed, "DEL k").unwrap()).starts_with("NOPERM"));
     // All commands of a transaction are checked before any runs.
-    let mut session = Session::request(&service, service.authenticate(token.as_bytes()).unwrap(), None);
+    let mut session = Session::request(&service, service.authenticate(token.as_bytes()).unwrap().unwrap(), None);
     let (set, get) = (words("SET k new"), words("GET x"));
     let refused = session.transaction([set.as_slice(), &get].into_iter(), bed.moment(), &Patient);
     assert_eq!(refused.unwrap_err().to_string(), NO_KEY);
@@ -196,7 +196,7 @@ fn a_bearer_token_is_worth_what_its_user_may_do_now() {
     bed.run("ACL SETUSER alice on");
     assert_eq!(ask(&bed, "GET k"), Some(Reply::bulk("v")));
     // A request that was let in just before its user went has nothing to say.
-    let mut late = Session::request(&service, service.authenticate(token.as_bytes()).unwrap(), None);
+    let mut late = Session::request(&service, service.authenticate(token.as_bytes()).unwrap().unwrap(), None);
     bed.run("ACL DELUSER alice");
     assert_eq!(ask(&bed, "GET k"), None);
     let step = late.command(&words("GET k"), bed.moment(), &Patient);

@@ -119,7 +119,7 @@ impl Bed {
         let (service, kept) = (self.service(), Arc::new(Kept::default()));
         let client = Client::new(service.next_client(), Door::Resp, Grant::Full);
         let mut session = Session::connection(service, client, Arc::clone(&kept) as _);
-        session.enter(service.authenticate(TOKEN.as_bytes()).unwrap());
+        session.enter(service.authenticate(TOKEN.as_bytes()).unwrap().unwrap());
         Talk { session, kept }
     }
 
@@ -161,7 +161,7 @@ impl Bed {
 
     /// Removes dead keys until there are none; how many rounds that took.
     pub(crate) fn reap(&self) -> usize {
-        let database = self.service().authenticate(TOKEN.as_bytes()).unwrap().database;
+        let database = self.service().authenticate(TOKEN.as_bytes()).unwrap().unwrap().database;
         let mut rounds = 1;
         while database.reap(self.moment()) {
             rounds += 1;

@@ -160,7 +160,8 @@ async fn route(
         let error = CommandError::text(head::TOO_LARGE);
         return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error));
     }
-    let account = head::token(&parts).and_then(|token| worker.shared.service.authenticate(&token));
+    let token = head::token(&parts);
+    let account = token.map(|token| worker.shared.service.authenticate(&token)).transpose()?.flatten();
     let Some(account) = account else {
         discard(incoming, &parts.headers).await;
         return Err(Refusal(StatusCode::UNAUTHORIZED, CommandError::WrongToken));

@@ -91,7 +91,7 @@ impl SessionDoor {
             let mailbox = Arc::new(Mailbox::default());
             let state = Client::new(self.service.next_client(), Way::Resp, Grant::Full);
             let mut session = Session::connection(&self.service, state, Arc::clone(&mailbox) as _);
-            session.enter(self.service.authenticate(TOKEN.as_bytes()).context("the token is known")?);
+            session.enter(self.service.authenticate(TOKEN.as_bytes())?.context("the token is known")?);
             let talk = Talk { session, mailbox, unread: VecDeque::new(), parked: None };
             self.clients.insert(client.to_owned(), talk);
         }
