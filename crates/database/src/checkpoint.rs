@@ -8,14 +8,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dormouse_engine::{Record, Stored};
+use dormouse_engine::{Entry, Record, Stored};
 use dormouse_proto::Blob;
 use dormouse_storage::{Batch, Log, Lsn, Store};
 use parking_lot::MutexGuard;
 
-use crate::database::Database;
+use crate::database::{Database, DatabaseId};
 use crate::layout::{self, Meta};
-use crate::once;
+use crate::once::{self, StoredNotes};
 
 /// Dirty keys taken under one hold of a database's lock.
 const KEYS_PER_HOLD: usize = 64;
@@ -31,10 +31,25 @@ struct Staged {
     hash: u64,
     key: Blob,
     seq: u64,
-    epoch: u32,
-    before: Stored,
     after: Stored,
-    record: Vec<u8>,
+}
+
+/// What a batch has of one database, to be told once the batch is in the store.
+struct Part<'a> {
+    database: &'a Arc<Database>,
+    meta: Meta,
+    staged: Vec<Staged>,
+    libraries: Option<u64>,
+    users: BTreeSet<Blob>,
+    notes: Option<StoredNotes>,
+}
+
+/// Changes of one or several databases that go into the store together. A batch for each database would cost thousands of
+/// idle ones thousands of syncs.
+#[derive(Default)]
+struct Round<'a> {
+    batch: Batch,
+    parts: Vec<Part<'a>>,
 }
 
 /// Writes what is dirty into the store and trims the log up to a position. No database may be missing that had something in
@@ -47,20 +62,27 @@ pub(crate) fn run(
 ) -> Result<usize, dormouse_storage::Error> {
     let mut written = 0;
     let mut left: Vec<&Arc<Database>> = databases.iter().collect();
+    let mut round = Round::default();
     while !left.is_empty() {
         // What a long script holds comes last: it must not keep the others from the store.
         let database = left.swap_remove(left.iter().position(|database| !database.is_busy()).unwrap_or(0));
+        if database.is_busy() {
+            round.apply(log, store)?;
+        }
         // Taken once: what is changed from now on comes after `upto`, and is the next checkpoint's.
         let (epoch, mut waiting) = {
             let mut state = database.hold_patiently();
             (state.space.epoch(), state.space.take_dirty())
         };
         loop {
-            let staged = collect(database, epoch, &mut waiting);
-            written += staged.len();
+            let staged = round.add(database, epoch, &mut waiting, store);
             // Only the last batch of all may say that the log is covered.
-            if let Err(error) = apply(database, log, store, &staged) {
-                waiting.extend(staged.into_iter().map(|staged| (staged.hash, staged.key)));
+            let done = staged.and_then(|staged| {
+                written += staged;
+                if round.batch.bytes() > BATCH_BYTES_MAX { round.apply(log, store) } else { Ok(()) }
+            });
+            if let Err(error) = done {
+                round.give_up();
                 let mut state = database.hold_patiently();
                 if state.space.epoch() == epoch {
                     state.space.restore_dirty(waiting);
@@ -72,135 +94,181 @@ pub(crate) fn run(
             }
         }
     }
-    for database in databases {
-        once::checkpoint(database, log, store)?;
-    }
+    round.apply(log, store)?;
     log.sync()?;
     store.apply(&Batch::default(), upto)?;
     log.trim(upto)?;
     Ok(written)
 }
 
-/// Takes some of the keys that were dirty, a few per hold, until none are left or the batch is full. If the database is
-/// emptied meanwhile, they are nobody's any more.
-fn collect(database: &Database, epoch: u32, waiting: &mut Vec<(u64, Blob)>) -> Vec<Staged> {
-    let mut staged = Vec::new();
-    let mut bytes = 0;
-    while !waiting.is_empty() && bytes <= BATCH_BYTES_MAX {
-        let state = database.hold_patiently();
-        if state.space.epoch() != epoch {
-            waiting.clear();
-            break;
-        }
-        let held_from = bytes;
-        for _ in 0..KEYS_PER_HOLD {
-            if bytes > BATCH_BYTES_MAX || bytes - held_from > BYTES_PER_HOLD {
+impl<'a> Round<'a> {
+    /// Takes some of the keys that were dirty, a few per hold, until none are left or the batch is full. If the database is
+    /// emptied meanwhile, they are nobody's any more. Returns how many were taken.
+    fn add(
+        &mut self,
+        database: &'a Arc<Database>,
+        epoch: u32,
+        waiting: &mut Vec<(u64, Blob)>,
+        store: &dyn Store,
+    ) -> Result<usize, dormouse_storage::Error> {
+        let id = database.id();
+        let old = database.hold_patiently().meta;
+        let mut records = if epoch == old.epoch { old.records } else { 0 };
+        let mut staged = Vec::new();
+        let mut changes = Batch::default();
+        while !waiting.is_empty() && self.batch.bytes() + changes.bytes() <= BATCH_BYTES_MAX {
+            let state = database.hold_patiently();
+            if state.space.epoch() != epoch {
                 break;
             }
-            let Some((hash, key)) = waiting.pop() else { break };
-            let Some(entry) = state.space.find(hash, &key).filter(|entry| entry.dirty) else { continue };
-            let mut record = Vec::new();
-            let mut after = Stored::NO;
-            if let Some(value) = &entry.value {
-                Record::write(value, entry.expires_at, entry.seq, &mut record);
-                after = Stored::of(value, entry.expires_at);
+            let held_from = changes.bytes();
+            for _ in 0..KEYS_PER_HOLD {
+                let bytes = changes.bytes();
+                if self.batch.bytes() + bytes > BATCH_BYTES_MAX || bytes - held_from > BYTES_PER_HOLD {
+                    break;
+                }
+                let Some((hash, key)) = waiting.pop() else { break };
+                let Some(entry) = state.space.find(hash, &key).filter(|entry| entry.dirty) else { continue };
+                let after = stage(&mut changes, &mut records, (id, epoch), (hash, &key), entry);
+                staged.push(Staged { hash, key, seq: entry.seq, after });
             }
-            bytes += record.len() + key.len();
-            staged.push(Staged { hash, key, seq: entry.seq, epoch, before: entry.stored, after, record });
+            MutexGuard::unlock_fair(state);
         }
-        MutexGuard::unlock_fair(state);
-    }
-    staged
-}
-
-fn apply(database: &Database, log: &Log, store: &dyn Store, staged: &[Staged]) -> Result<(), dormouse_storage::Error> {
-    let (mut meta, old, libraries, users, changed) = {
         let mut state = database.hold_patiently();
+        if state.space.epoch() != epoch {
+            waiting.clear();
+            staged.clear();
+            changes = Batch::default();
+            records = 0;
+        }
+        let meta = Meta { seq: state.seq, epoch: state.space.epoch(), flushed_seq: state.space.flushed_seq(), records };
         let libraries = state.space.shelf().to_store();
-        let (old, epoch) = (state.meta, state.space.epoch());
-        let records = if epoch == old.epoch { old.records } else { 0 };
-        let meta = Meta { seq: state.seq, epoch, flushed_seq: state.space.flushed_seq(), records };
         let dirty = state.hub.users.are_dirty();
         let changed = if dirty { Arc::make_mut(&mut state.hub.users).take_changed() } else { BTreeSet::new() };
-        (meta, old, libraries, Arc::clone(&state.hub.users), changed)
-    };
-    let epoch = meta.epoch;
-    let id = database.id();
-    let mut batch = Batch::default();
-    if meta.epoch != old.epoch {
-        for (from, until) in layout::epoch(id, old.epoch) {
-            batch.delete_range(from, until);
+        let users = Arc::clone(&state.hub.users);
+        drop(state);
+        if meta.epoch != old.epoch {
+            for (from, until) in layout::epoch(id, old.epoch) {
+                self.batch.delete_range(from, until);
+            }
+        }
+        self.batch.append(changes);
+        match &libraries {
+            Some((_, Some(record))) => self.batch.put(layout::libraries(id), record.clone()),
+            Some((_, None)) => self.batch.delete(layout::libraries(id)),
+            None => {}
+        }
+        for name in &changed {
+            let key = layout::user(id, name);
+            match users.get(name) {
+                Some(user) => {
+                    let mut bytes = Vec::new();
+                    user.write(&mut bytes);
+                    self.batch.put(key, bytes);
+                }
+                None => self.batch.delete(key),
+            }
+        }
+        if meta != old {
+            self.batch.put(layout::meta(id), meta.write());
+        }
+        let written = staged.len();
+        let libraries = libraries.map(|(seq, _)| seq);
+        let part = Part { database, meta, staged, libraries, users: changed, notes: None };
+        self.parts.push(part);
+        let notes = once::stage(database, store, &mut self.batch)?;
+        if let Some(part) = self.parts.last_mut() {
+            part.notes = notes;
+        }
+        Ok(written)
+    }
+
+    /// Puts the batch into the store, and tells the databases.
+    fn apply(&mut self, log: &Log, store: &dyn Store) -> Result<(), dormouse_storage::Error> {
+        if !self.batch.is_empty() {
+            let applied = log.sync().and_then(|()| store.apply(&self.batch, store.applied()));
+            if let Err(error) = applied {
+                self.give_up();
+                return Err(error);
+            }
+        }
+        self.batch = Batch::default();
+        for part in std::mem::take(&mut self.parts) {
+            part.settle();
+        }
+        Ok(())
+    }
+
+    /// Nothing of it is in the store: all of it is dirty again.
+    fn give_up(&mut self) {
+        self.batch = Batch::default();
+        for part in std::mem::take(&mut self.parts) {
+            let mut state = part.database.hold_patiently();
+            if state.space.epoch() == part.meta.epoch {
+                state.space.restore_dirty(part.staged.into_iter().map(|staged| (staged.hash, staged.key)).collect());
+            }
+            Arc::make_mut(&mut state.hub.users).restore_changed(part.users);
         }
     }
-    for key in staged.iter().filter(|staged| staged.epoch == epoch) {
-        stage(&mut batch, &mut meta, id, key);
-    }
-    match &libraries {
-        Some((_, Some(record))) => batch.put(layout::libraries(id), record.clone()),
-        Some((_, None)) => batch.delete(layout::libraries(id)),
-        None => {}
-    }
-    for name in &changed {
-        let key = layout::user(id, name);
-        if let Some(user) = users.get(name) {
-            let mut bytes = Vec::new();
-            user.write(&mut bytes);
-            batch.put(key, bytes);
-        } else {
-            batch.delete(key);
-        }
-    }
-    if batch.is_empty() && meta == old {
-        return Ok(());
-    }
-    batch.put(layout::meta(id), meta.write());
-    let applied = log.sync().and_then(|()| store.apply(&batch, store.applied()));
-    if let Err(error) = applied {
-        Arc::make_mut(&mut database.hold_patiently().hub.users).restore_changed(changed);
-        return Err(error);
-    }
-    {
-        let mut state = database.hold_patiently();
-        state.meta = meta;
-        state.reaped_until.clear();
-        if let Some((seq, _)) = libraries {
-            state.space.shelf().settle(seq);
-        }
-    }
-    let written: Vec<&Staged> = staged.iter().filter(|staged| staged.epoch == meta.epoch).collect();
-    for some in written.chunks(SETTLED_PER_HOLD) {
-        let mut state = database.hold_patiently();
-        if state.space.epoch() != meta.epoch {
-            break;
-        }
-        for key in some {
-            state.space.settle(key.hash, &key.key, key.seq, key.after);
-        }
-        MutexGuard::unlock_fair(state);
-    }
-    Ok(())
 }
 
-/// Puts one key into the batch, with its place in the index of deadlines.
-fn stage(batch: &mut Batch, meta: &mut Meta, id: crate::DatabaseId, staged: &Staged) {
-    let Staged { hash, key, epoch, before, after, record, .. } = staged;
-    let place = layout::record(id, *epoch, *hash, key);
-    let index = |stored: Stored| stored.due().map(|due| layout::deadline(id, *epoch, due, *hash, key));
-    if let Some(old) = index(*before)
+impl Part<'_> {
+    /// The store has it.
+    fn settle(self) {
+        {
+            let mut state = self.database.hold_patiently();
+            state.meta = self.meta;
+            state.reaped_until.clear();
+            if let Some(seq) = self.libraries {
+                state.space.shelf().settle(seq);
+            }
+            if let Some(notes) = self.notes {
+                state.notes.settle(notes);
+            }
+        }
+        for some in self.staged.chunks(SETTLED_PER_HOLD) {
+            let mut state = self.database.hold_patiently();
+            if state.space.epoch() != self.meta.epoch {
+                break;
+            }
+            for key in some {
+                state.space.settle(key.hash, &key.key, key.seq, key.after);
+            }
+            MutexGuard::unlock_fair(state);
+        }
+    }
+}
+
+/// Puts one key into the batch, with its place in the index of deadlines. Returns what the store has of it then.
+fn stage(
+    batch: &mut Batch,
+    records: &mut u64,
+    (id, epoch): (DatabaseId, u32),
+    (hash, key): (u64, &[u8]),
+    entry: &Entry,
+) -> Stored {
+    let place = layout::record(id, epoch, hash, key);
+    let index = |stored: Stored| stored.due().map(|due| layout::deadline(id, epoch, due, hash, key));
+    let before = entry.stored;
+    let after = entry.value.as_ref().map_or(Stored::NO, |value| Stored::of(value, entry.expires_at));
+    if let Some(old) = index(before)
         && before != after
     {
         batch.delete(old);
     }
-    if let Some(new) = index(*after) {
+    if let Some(new) = index(after) {
         batch.put(new, Vec::new());
     }
-    meta.records += u64::from(!before.exists() && after.exists());
-    meta.records = meta.records.saturating_sub(u64::from(before.exists() && !after.exists()));
-    if after.exists() {
-        batch.put(place, record.clone());
+    *records += u64::from(!before.exists() && after.exists());
+    *records = records.saturating_sub(u64::from(before.exists() && !after.exists()));
+    if let Some(value) = &entry.value {
+        let mut record = Vec::new();
+        Record::write(value, entry.expires_at, entry.seq, &mut record);
+        batch.put(place, record);
     } else if before.exists() {
         batch.delete(place);
     }
+    after
 }
 
 #[cfg(test)]
@@ -215,7 +283,6 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::database::DatabaseId;
     use crate::recovery;
     use crate::work::{Ran, Work};
 
@@ -278,7 +345,8 @@ mod tests {
         let id = DatabaseId(1);
         let as_store = || Arc::clone(store) as Arc<dyn Store>;
         let (log, mut found) = recovery::run(dir, LogOptions::default(), &as_store()).unwrap();
-        let (log, found) = (Arc::new(log), found.remove(&id).unwrap_or_default());
+        let log = Arc::new(log);
+        let found = found.remove(&id).unwrap_or_else(|| recovery::load(&**store, id).unwrap());
         let database = Database::new(id, Arc::clone(&log), as_store(), Durability::None, found);
         (log, Arc::new(database))
     }

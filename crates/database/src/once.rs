@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use dormouse_engine::{Corrupt, hash};
 use dormouse_proto::{CommandError, Reply};
-use dormouse_storage::{Batch, Log, Lsn, Store};
+use dormouse_storage::{Batch, Lsn, Store};
 
 use crate::DatabaseId;
 use crate::database::Database;
@@ -247,7 +247,7 @@ impl Notes {
         }))
     }
 
-    fn settle(&mut self, stored: StoredNotes) {
+    pub(crate) fn settle(&mut self, stored: StoredNotes) {
         while self.recent.first_key_value().is_some_and(|(&seq, _)| seq <= stored.upto) {
             self.drop_oldest();
         }
@@ -268,8 +268,13 @@ fn stored_note(store: &dyn Store, id: DatabaseId, key: &[u8]) -> Result<Option<(
     Ok(Some((u64::from_be_bytes(*seq), Note::read(note).map_err(|error| failed(&error))?)))
 }
 
-/// Moves the notes of a database into the store, and removes from there what is old or too much.
-pub(crate) fn checkpoint(database: &Database, log: &Log, store: &dyn Store) -> Result<(), dormouse_storage::Error> {
+/// Adds to a batch what moves the notes of a database into the store, and removes from there what is old or too much.
+/// Returns what the store has of them then, if that changes.
+pub(crate) fn stage(
+    database: &Database,
+    store: &dyn Store,
+    batch: &mut Batch,
+) -> Result<Option<StoredNotes>, dormouse_storage::Error> {
     let id = database.id();
     let (notes, old, limits, now_ms) = {
         let state = database.hold_patiently();
@@ -277,15 +282,14 @@ pub(crate) fn checkpoint(database: &Database, log: &Log, store: &dyn Store) -> R
         (notes.recent.clone(), notes.stored, notes.limits, notes.now_ms)
     };
     if notes.is_empty() && old.count == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let mut stored = old;
     for (&seq, note) in &notes {
         (stored.upto, stored.count) = (seq, stored.count + 1);
         stored.bytes += note.bytes() as u64;
     }
-    let mut batch = Batch::default();
-    sweep(&mut batch, &mut stored, store, id, |at_ms, stored| {
+    sweep(batch, &mut stored, store, id, |at_ms, stored| {
         stored.count > limits.count_max as u64
             || stored.bytes > limits.bytes_max as u64
             || at_ms.saturating_add(limits.kept_ms) <= now_ms
@@ -299,15 +303,11 @@ pub(crate) fn checkpoint(database: &Database, log: &Log, store: &dyn Store) -> R
         place.extend(&note.key);
         batch.put(layout::note_order(id, *seq), place);
     }
-    if batch.is_empty() {
-        return Ok(());
+    if stored == old {
+        return Ok(None);
     }
     batch.put(layout::note_counts(id), stored.write());
-    // As with keys: the store must never have what the log could lose.
-    log.sync()?;
-    store.apply(&batch, store.applied())?;
-    database.hold_patiently().notes.settle(stored);
-    Ok(())
+    Ok(Some(stored))
 }
 
 /// Removes the oldest notes from the store for as long as they must go.

@@ -7,4 +7,5 @@ mod functions;
 mod random;
 mod residency;
 mod sessions;
+mod sleep;
 mod support;

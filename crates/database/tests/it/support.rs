@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use dormouse_database::{Delivery, Options, Outbox, Service, Session, Step};
 use dormouse_engine::{Client, Door, Facts, Grant, Limits, Moment, Patient, Watchdog};
@@ -13,6 +13,13 @@ use parking_lot::Mutex;
 const TOKEN: &str = "a-token-for-tests";
 /// Microseconds since the Unix epoch at which every test begins.
 const BEGINNING_US: u64 = 1_700_000_000_000_000;
+
+/// What passes for chance here: never the same twice.
+fn not_entropy(bytes: &mut [u8]) {
+    static TIMES: AtomicUsize = AtomicUsize::new(0);
+    let times = TIMES.fetch_add(1, Ordering::Relaxed);
+    bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at * 37 + times.wrapping_mul(at + 1)) as u8);
+}
 
 /// Keeps what is delivered, and whether the client was told to go.
 #[derive(Default)]
@@ -90,7 +97,7 @@ impl Bed {
             dir: self.dir.path().join("data"),
             durability: Durability::Always,
             memory_bytes_max: self.memory_bytes_max,
-            entropy: |bytes| bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at * 37) as u8),
+            entropy: not_entropy,
             token: Some(TOKEN.to_owned()),
             read_only_token: None,
             limits: Limits::default(),

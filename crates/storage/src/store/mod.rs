@@ -104,6 +104,14 @@ impl Batch {
         self.ranges.push((from, until));
     }
 
+    /// Adds the changes of another batch, as if they had been made here. It may not clear ranges: those come first.
+    pub fn append(&mut self, other: Self) {
+        debug_assert!(other.ranges.is_empty(), "ranges of a later batch would clear what is here");
+        for (key, value) in other.entries {
+            self.set(key, value);
+        }
+    }
+
     /// How many changes: keys set or removed, and ranges cleared.
     pub fn len(&self) -> usize {
         self.ranges.len() + self.entries.len()
