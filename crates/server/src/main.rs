@@ -34,6 +34,7 @@ use clap::Parser;
 use dormouse_database::{Options, Service};
 use dormouse_engine::{Facts, Limits};
 use dormouse_storage::Durability;
+use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tracing_subscriber::EnvFilter;
@@ -81,8 +82,13 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A second start in one directory is told of that before it takes a port, a first one without a port makes nothing.
     let lock = config.data.is_dir().then(|| Service::lock(&config.data)).transpose()?;
-    let http = Doors::open(config.http, workers).context("REST cannot listen")?;
-    let resp = config.resp.map(|listen| Doors::open(listen, workers)).transpose().context("RESP cannot listen")?;
+    let mut given = Given::from_environment()?;
+    let mut open = |listen, name, at| match given.take(name, at)? {
+        Some(socket) => Doors::given(socket, workers),
+        None => Doors::open(listen, workers),
+    };
+    let http = open(config.http, "http", 0).context("REST cannot listen")?;
+    let resp = config.resp.map(|listen| open(listen, "resp", 1)).transpose().context("RESP cannot listen")?;
     // Whatever is made from here on is for this user only, in a directory of somebody else's making, too.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     welcome::make_private(&config.data)?;
@@ -153,7 +159,40 @@ pub(crate) struct Doors {
     sockets: Vec<std::net::TcpListener>,
 }
 
+/// Sockets that whoever started the process listens on already (systemd's socket activation).
+struct Given {
+    sockets: ListenFd,
+    names: Vec<String>,
+}
+
+impl Given {
+    fn from_environment() -> anyhow::Result<Self> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names = names.split(':').map(str::to_owned).collect();
+        Ok(Self { sockets: ListenFd::from_env(), names })
+    }
+
+    /// The socket of a name; without names, the one in its place.
+    fn take(&mut self, name: &str, at: usize) -> anyhow::Result<Option<std::net::TcpListener>> {
+        let named = self.names.iter().any(|name| matches!(name.as_str(), "http" | "resp"));
+        let at = if named { self.names.iter().position(|known| known == name) } else { Some(at) };
+        let Some(at) = at.filter(|at| *at < self.sockets.len()) else { return Ok(None) };
+        self.sockets.take_tcp_listener(at).context("the socket it was started with is no TCP listener")
+    }
+}
+
 impl Doors {
+    /// Doors at a socket that somebody else has opened: all workers share it.
+    fn given(socket: std::net::TcpListener, workers: usize) -> anyhow::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let mut sockets = vec![socket];
+        while sockets.len() < workers {
+            sockets.push(sockets[0].try_clone()?);
+        }
+        Ok(Self { address, sockets })
+    }
+
     fn open(listen: Listen, workers: usize) -> anyhow::Result<Self> {
         let mut address = listen.address;
         if is_taken(address) {

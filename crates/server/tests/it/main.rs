@@ -7,6 +7,7 @@ mod acl;
 mod bad_input;
 mod control;
 mod crash;
+mod db;
 mod doors;
 mod many;
 mod once;
