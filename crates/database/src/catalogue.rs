@@ -181,7 +181,7 @@ impl Catalogue {
     }
 
     /// Refuses what is another database's: a name, a token.
-    fn check(&self, listing: &Listing) -> Result<(), Error> {
+    pub(crate) fn check(&self, listing: &Listing) -> Result<(), Error> {
         check_name(&listing.name)?;
         if self.by_name(&listing.name)?.is_some_and(|id| id != listing.id) {
             return Err(Error::Name(format!("there is a database '{}' already", listing.name)));
@@ -226,8 +226,14 @@ impl Catalogue {
             .then(&set)?
             .then(&[b"SET", &key("token", token), format!("{id} full").as_bytes()])?
             .then(&[b"SET", &key("token", read_only_token), format!("{id} read-only").as_bytes()])?
-            .then(&[b"HSET", b"names", listing.name.as_bytes(), id.to_string().as_bytes()])?;
+            .then(&[b"HSET", b"names", listing.name.as_bytes(), id.to_string().as_bytes()])?
+            .then(&[b"SREM", b"doomed", id.to_string().as_bytes()])?;
         self.apply(&change)
+    }
+
+    /// Data of a database that is not in the catalogue yet: if it never gets there, it is to be removed.
+    pub(crate) fn doom(&self, id: DatabaseId) -> Result<(), Error> {
+        self.ask(&[b"SADD", b"doomed", id.0.to_string().as_bytes()]).map(drop)
     }
 
     /// Takes a database out of the catalogue. Its data is doomed from then on.

@@ -279,7 +279,7 @@ mod tests {
     use bytes::Bytes;
     use dormouse_engine::{Client, ClientId, Door, Grant, Moment, Patient};
     use dormouse_proto::Reply;
-    use dormouse_storage::{Durability, LogOptions, MemoryStore};
+    use dormouse_storage::{Durability, LogOptions, MemoryStore, Snapshot};
     use parking_lot::Mutex;
 
     use super::*;
@@ -324,6 +324,10 @@ mod tests {
                 first();
             }
             self.inside.applied()
+        }
+
+        fn snapshot(&self) -> Box<dyn Snapshot> {
+            self.inside.snapshot()
         }
 
         fn disk_bytes(&self) -> dormouse_storage::Result<u64> {

@@ -10,6 +10,7 @@
 //! Invariants: what a reply shows is on disk once its `after` is durable; the effects of one command, transaction or script
 //! are one record; memory is only ever ahead of the store by what the log holds.
 
+mod backup;
 mod catalogue;
 mod checkpoint;
 mod database;
@@ -23,6 +24,7 @@ mod service;
 mod session;
 mod work;
 
+pub use backup::{BackupError, Summary};
 pub use catalogue::{Listing, NAME_BYTES_MAX};
 pub use database::{Database, DatabaseId, Delivery, Outbox};
 pub use once::{ONCE_KEY_BYTES_MAX, Once, Repeat, WriteAnswer};

@@ -7,6 +7,7 @@
 //! Two databases are always awake: the process's own, which holds the catalogue, and the one a first start makes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use dormouse_proto::{Blob, CommandError};
 use dormouse_storage::{Batch, DirectoryLock, Durability, Log, LogOptions, Lsn, Store, StoreOptions, open_store};
 use parking_lot::{Mutex, RwLock};
 
+use crate::backup::{self, BackupError, Frozen, Summary};
 use crate::catalogue::{Catalogue, Listing};
 use crate::database::{Database, DatabaseId};
 use crate::quiet::Quiet;
@@ -229,14 +231,58 @@ impl Service {
     /// Makes an empty database.
     pub fn create(&self, name: &str, moment: Moment) -> Result<Listing, Error> {
         let _turn = self.changing.lock();
+        let listing = self.new_listing(name, moment)?;
+        self.catalogue.put(&listing)?;
+        self.log.sync()?;
+        Ok(listing)
+    }
+
+    fn new_listing(&self, name: &str, moment: Moment) -> Result<Listing, Error> {
         let entropy = self.mould.entropy;
         let credentials = Credentials { token: new_token(entropy), read_only_token: new_token(entropy) };
         let (uuid, created_ms) = (new_uuid(entropy), moment.now_ms());
         let id = self.catalogue.fresh_id()?;
-        let listing = Listing { id, uuid, name: name.to_owned(), credentials, created_ms };
-        self.catalogue.put(&listing)?;
+        Ok(Listing { id, uuid, name: name.to_owned(), credentials, created_ms })
+    }
+
+    /// Writes a database out as it is at this moment, while others use it.
+    pub fn backup(&self, name: &str, moment: Moment, out: &mut dyn Write) -> Result<Summary, BackupError> {
+        let listing = self.named(name)?;
+        let gone = || Error::NoSuchDatabase(name.to_owned());
+        let database = self.wake(listing.id)?.ok_or_else(gone)?;
+        let frozen = {
+            let _nobody_checkpoints = self.checkpointing.lock();
+            self.checkpoint_now()?;
+            Frozen::of(&database)?
+        };
+        drop(database);
+        frozen.write(&listing.name, moment.now_ms(), out)
+    }
+
+    /// Makes a database of what [`Self::backup`] has written. It appears when all of it is there, or not at all.
+    pub fn restore(&self, name: &str, moment: Moment, input: &mut dyn Read) -> Result<(Listing, Summary), BackupError> {
+        let _turn = self.changing.lock();
+        let listing = self.new_listing(name, moment)?;
+        self.catalogue.check(&listing)?;
+        self.catalogue.doom(listing.id)?;
         self.log.sync()?;
-        Ok(listing)
+        let restored = backup::restore(listing.id, input, |batch| {
+            let _nobody_checkpoints = self.checkpointing.lock();
+            Ok(self.store.apply(batch, self.store.applied())?)
+        });
+        let kept = restored.and_then(|summary| {
+            self.catalogue.put(&listing)?;
+            self.log.sync()?;
+            Ok(summary)
+        });
+        match kept {
+            Ok(summary) => Ok((listing, summary)),
+            Err(error) => {
+                // What is there of it goes with the next checkpoint.
+                self.doomed.lock().insert(listing.id);
+                Err(error)
+            }
+        }
     }
 
     /// Names and numbers of all databases, by name.
@@ -435,10 +481,8 @@ impl Service {
         }
         awake.retain(|id, database| {
             let ours = 1 + held.get(id).copied().unwrap_or(0);
-            let stays = always_awake(*id)
-                || !idle(database)
-                || Arc::strong_count(database) > ours
-                || !database.is_clean();
+            let stays =
+                always_awake(*id) || !idle(database) || Arc::strong_count(database) > ours || !database.is_clean();
             if !stays {
                 self.used_ms.fetch_max(database.used_ms(), Ordering::Relaxed);
                 held.insert(*id, usize::MAX);
@@ -529,6 +573,11 @@ impl Service {
     /// Moves everything dirty into the store and trims the log. Returns how many keys that were.
     pub fn checkpoint(&self) -> Result<usize, Error> {
         let _one_at_a_time = self.checkpointing.lock();
+        self.checkpoint_now()
+    }
+
+    /// For who holds `checkpointing`.
+    fn checkpoint_now(&self) -> Result<usize, Error> {
         // In this order: a database that wakes in between writes behind it.
         let upto = self.log.last();
         let written = checkpoint::run(&self.databases(), &self.log, upto, &*self.store)?;

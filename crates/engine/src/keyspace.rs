@@ -444,6 +444,11 @@ impl Keyspace {
         self.map.random(random)
     }
 
+    /// Keys that memory may be ahead of the store by; all of them, unless a checkpoint is under way.
+    pub fn dirty_list(&self) -> &[(u64, Blob)] {
+        &self.dirty
+    }
+
     /// Takes the list of dirty keys for a checkpoint. Entries stay dirty until [`Self::settle`].
     pub fn take_dirty(&mut self) -> Vec<(u64, Blob)> {
         std::mem::take(&mut self.dirty)

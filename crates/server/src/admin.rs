@@ -2,30 +2,33 @@
 //!
 //! A Unix socket in the data directory, for the user the server runs as and nobody else: whoever may open it may read the
 //! data anyway, so it asks for no password. It speaks HTTP and JSON with the paths of Upstash's Developer API, as far as they
-//! have a meaning here; a database is named by its UUID or its name. It has a thread of its own, because it waits for the
-//! disk.
+//! have a meaning here; a database is named by its UUID or its name. Backups are streams: they never lie in memory as a
+//! whole. It has threads of its own, because it waits for the disk.
 
 use std::convert::Infallible;
+use std::io::{self, BufWriter, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as Poller, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use dormouse_database::{Error, Listing, Service};
+use dormouse_database::{BackupError, Error, Listing, Service, Summary};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::clock::moment;
@@ -34,8 +37,14 @@ use crate::clock::moment;
 const NAME: &str = "admin.sock";
 /// Longest request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// How long a request may take: the next one waits for it.
+/// How long a request's head and its body may take to come. A backup may take as long as it likes.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
+/// Requests at a time.
+const REQUESTS_MAX: usize = 64;
+/// Pieces of a backup on their way.
+const PIECES_MAX: usize = 8;
+/// Bytes of a piece.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Where the socket of a data directory is.
 pub(crate) fn socket(data: &Path) -> PathBuf {
@@ -92,24 +101,80 @@ impl Admin {
     }
 }
 
-/// One request at a time: it is for people and their scripts.
 async fn serve(listener: UnixListener, shared: &Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(REQUESTS_MAX));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => return,
         };
-        let Ok((stream, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "the admin socket")) else { continue };
-        let service = service_fn(|request| async { Ok::<_, Infallible>(answer(shared, request).await) });
-        let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
-        tokio::select! {
-            ended = timeout(REQUEST_PATIENCE, connection) => {
-                if !matches!(ended, Ok(Ok(()))) {
-                    tracing::debug!("a connection to the admin socket failed");
-                }
+        let Ok((stream, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "the admin socket")) else {
+            continue;
+        };
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            let service = service_fn(|request| async { Ok::<_, Infallible>(answer(&shared, request).await) });
+            let mut builder = http1::Builder::new();
+            builder.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(REQUEST_PATIENCE);
+            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "a connection to the admin socket failed");
             }
-            _ = stopping.wait_for(|stop| *stop) => return,
+            drop(place);
+        });
+    }
+}
+
+/// An answer: as it is, or as it comes.
+enum Answer {
+    Whole(Option<Bytes>),
+    Stream(mpsc::Receiver<io::Result<Bytes>>),
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(pieces) => pieces.poll_recv(poller).map(|piece| piece.map(|piece| piece.map(Frame::data))),
         }
+    }
+}
+
+/// Where a backup is written to: what the client takes from.
+struct Pieces(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where a backup is read from: what the client sends.
+struct Sent {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    here: Bytes,
+}
+
+impl Read for Sent {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.here.is_empty() {
+            match self.pieces.blocking_recv() {
+                None => return Ok(0),
+                Some(piece) => self.here = piece?,
+            }
+        }
+        let count = into.len().min(self.here.len());
+        into[..count].copy_from_slice(&self.here.split_to(count));
+        Ok(count)
     }
 }
 
@@ -127,20 +192,86 @@ impl From<Error> for Refusal {
     }
 }
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (status, body) = match route(shared, request).await {
-        Ok(body) => (StatusCode::OK, body),
-        Err(Refusal(status, error)) => (status, json!({ "error": error })),
+impl From<BackupError> for Refusal {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Service(error) => error.into(),
+            BackupError::Damaged(_) => Self(StatusCode::BAD_REQUEST, error.to_string()),
+            _ => Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
+    let path: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
+    let answer = match (request.method(), &path[..]) {
+        (&Method::GET, ["v2", "dormouse", "backup", name]) => backup(shared, name),
+        (&Method::POST, ["v2", "dormouse", "restore", name]) => {
+            let name = (*name).to_owned();
+            restore(shared, name, request.into_body()).await.map(whole)
+        }
+        _ => route(shared, request).await.map(whole),
     };
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-    *response.status_mut() = status;
+    answer.unwrap_or_else(|Refusal(status, error)| {
+        let mut response = whole(json!({ "error": error }));
+        *response.status_mut() = status;
+        response
+    })
+}
+
+fn whole(value: Value) -> Response<Answer> {
+    let mut response = Response::new(Answer::Whole(Some(Bytes::from(value.to_string()))));
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
 }
 
+fn backup(shared: &Shared, name: &str) -> Result<Response<Answer>, Refusal> {
+    let name = find(&shared.service, name)?.name;
+    let service = Arc::clone(&shared.service);
+    let (pieces, stream) = mpsc::channel(PIECES_MAX);
+    tokio::task::spawn_blocking(move || {
+        let mut out = BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces.clone()));
+        if let Err(error) = service.backup(&name, moment(), &mut out) {
+            tracing::warn!(database = name, %error, "a backup was not finished");
+            // The client must not take what it has for all there is.
+            let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+    });
+    let mut response = Response::new(Answer::Stream(stream));
+    let kind = http::HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+async fn restore(shared: &Shared, name: String, mut body: Incoming) -> Result<Value, Refusal> {
+    let service = Arc::clone(&shared.service);
+    let (sender, pieces) = mpsc::channel(PIECES_MAX);
+    let restoring =
+        tokio::task::spawn_blocking(move || service.restore(&name, moment(), &mut Sent { pieces, here: Bytes::new() }));
+    while let Some(frame) = body.frame().await {
+        let piece = match frame {
+            Ok(frame) => frame.into_data().map_or(Ok(Bytes::new()), Ok),
+            Err(error) => Err(io::Error::other(error)),
+        };
+        // Who restores may have stopped at an error, which is told below.
+        if sender.send(piece).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let restored = restoring.await.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let (listing, Summary { name, taken_ms, records, users, bytes, .. }) = restored?;
+    let mut shown = shared.describe(&listing, true);
+    shown["backup"] = json!({
+        "name": name, "creation_time": taken_ms / 1_000, "keys": records, "users": users, "backup_size": bytes,
+    });
+    Ok(shown)
+}
+
 async fn route(shared: &Shared, request: Request<Incoming>) -> Result<Value, Refusal> {
     let (parts, body) = request.into_parts();
-    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let late = |_| Refusal(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned());
+    let body = timeout(REQUEST_PATIENCE, Limited::new(body, BODY_BYTES_MAX).collect()).await.map_err(late)?;
     let body = body.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?.to_bytes();
     let field = |name: &str| -> Result<String, Refusal> {
         let parsed: Value = serde_json::from_slice(&body)

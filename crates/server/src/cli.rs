@@ -1,17 +1,23 @@
-//! What `dormouse db` does: it asks the running server through its admin socket, and prints the answer.
+//! What `dormouse db`, `backup` and `restore` do: they ask the running server through its admin socket.
 
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context as Poller, Poll};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use dormouse_database::Credentials;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
@@ -21,12 +27,46 @@ use crate::welcome;
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Databases of a running server.
+/// Bytes of a file that are sent at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Which server is meant.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Db {
+struct Of {
     /// Data directory of the running server
     #[arg(long, value_name = "DIR", env = "DORMOUSE_DATA", default_value = crate::config::DATA_DEFAULT, global = true)]
     data: PathBuf,
+}
+
+/// A backup to be taken.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    of: Of,
+    /// The database's name or UUID
+    name: String,
+    /// File to write, or "-" for standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    to: String,
+}
+
+/// A backup to be restored.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    of: Of,
+    /// Name of the database to make; there must be none of that name
+    name: String,
+    /// File to read, or "-" for standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    from: String,
+}
+
+/// Databases of a running server.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Db {
+    #[command(flatten)]
+    of: Of,
     /// Print JSON, for scripts
     #[arg(long, global = true)]
     json: bool,
@@ -79,9 +119,7 @@ fn segment(name: &str) -> anyhow::Result<&str> {
 /// Does what was asked for.
 pub(crate) fn run(db: &Db) -> anyhow::Result<()> {
     let (method, path, body) = match &db.act {
-        Act::Create { name } => {
-            (Method::POST, "/v2/redis/database".to_owned(), Some(json!({ "database_name": name })))
-        }
+        Act::Create { name } => (Method::POST, "/v2/redis/database".to_owned(), Some(json!({ "database_name": name }))),
         Act::List => (Method::GET, "/v2/redis/databases".to_owned(), None),
         Act::Show { name } => (Method::GET, format!("/v2/redis/database/{}", segment(name)?), None),
         Act::Rename { name, new } => {
@@ -90,34 +128,170 @@ pub(crate) fn run(db: &Db) -> anyhow::Result<()> {
         Act::RotateTokens { name } => (Method::POST, format!("/v2/redis/reset-password/{}", segment(name)?), None),
         Act::Delete { name } => (Method::DELETE, format!("/v2/redis/database/{}", segment(name)?), None),
     };
-    let answer = ask(&db.data, method, &path, body.as_ref())?;
+    let answer = ask(&db.of.data, method, &path, body.as_ref())?;
     let text = if db.json { format!("{answer}\n") } else { shown(&db.act, &answer)? };
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot print")
 }
 
-/// Sends one request to the admin socket of a data directory. An error of the server is one here.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Sends one request to the admin socket of a data directory.
+async fn send<B>(data: &Path, method: Method, path: &str, body: B) -> anyhow::Result<Response<Incoming>>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = UnixStream::connect(admin::socket(data)).await.with_context(|| {
+        format!("no server runs on {}: start one, or name its directory with --data", data.display())
+    })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::builder().method(method).uri(path).header("host", "dormouse").body(body)?;
+    Ok(sender.send_request(request).await?)
+}
+
+/// The JSON of an answer. An error of the server is one here.
+async fn read(response: Response<Incoming>) -> anyhow::Result<Value> {
+    let status = response.status();
+    let bytes = response.into_body().collect().await?.to_bytes();
+    let value: Value = serde_json::from_slice(&bytes).context("the server's answer is not JSON")?;
+    if status.is_success() {
+        return Ok(value);
+    }
+    Err(anyhow!("{}", value["error"].as_str().unwrap_or("the server refused without a reason")))
+}
+
+/// Asks for something small.
 fn ask(data: &Path, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-    let socket = admin::socket(data);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let exchange = async {
-        let stream = UnixStream::connect(&socket).await.with_context(|| {
-            format!("no server runs on {}: start one, or name its directory with --data", data.display())
-        })?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
-        let request = Request::builder().method(method).uri(path).header("host", "dormouse").body(Full::new(body))?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let bytes = response.into_body().collect().await?.to_bytes();
-        let value: Value = serde_json::from_slice(&bytes).context("the server's answer is not JSON")?;
-        if status.is_success() {
-            return Ok(value);
-        }
-        Err(anyhow!("{}", value["error"].as_str().unwrap_or("the server refused without a reason")))
+    let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+    let exchange = async { read(send(data, method, path, Full::new(body)).await?).await };
+    let answered = runtime()?.block_on(async { tokio::time::timeout(PATIENCE, exchange).await });
+    answered.context("the server does not answer")?
+}
+
+/// Shows how far a stream has got, to people.
+fn progress(what: &'static str, of: Option<u64>) -> anyhow::Result<ProgressBar> {
+    if !io::stderr().is_terminal() {
+        return Ok(ProgressBar::hidden());
+    }
+    let (bar, style) = match of {
+        Some(bytes) => (ProgressBar::new(bytes), "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}"),
+        None => (ProgressBar::new_spinner(), "{msg} {spinner} {bytes} {bytes_per_sec}"),
     };
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await }).context("the server does not answer")?
+    bar.set_style(ProgressStyle::with_template(style)?);
+    bar.set_message(what);
+    Ok(bar)
+}
+
+/// A backup, from the server into a file.
+pub(crate) fn backup(asked: &Backup) -> anyhow::Result<()> {
+    let path = format!("/v2/dormouse/backup/{}", segment(&asked.name)?);
+    let bar = progress("backing up", None)?;
+    let exchange = async {
+        let response = send(&asked.of.data, Method::GET, &path, Full::<Bytes>::default()).await?;
+        if !response.status().is_success() {
+            return read(response).await.map(drop);
+        }
+        let mut out = Output::open(&asked.to)?;
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.context("the server stopped before the backup was whole; see its log")?;
+            if let Ok(piece) = frame.into_data() {
+                out.write.write_all(&piece).with_context(|| format!("cannot write {}", asked.to))?;
+                bar.inc(piece.len() as u64);
+            }
+        }
+        out.finish().with_context(|| format!("cannot write {}", asked.to))
+    };
+    runtime()?.block_on(exchange)?;
+    bar.finish();
+    Ok(())
+}
+
+/// Where a backup goes: a file appears when all of it is there.
+struct Output {
+    write: Box<dyn Write>,
+    file: Option<(File, PathBuf, PathBuf)>,
+}
+
+impl Output {
+    fn open(to: &str) -> anyhow::Result<Self> {
+        if to == "-" {
+            if io::stdout().is_terminal() {
+                bail!("a backup is not for a terminal: name a file with --to, or redirect the output");
+            }
+            return Ok(Self { write: Box::new(io::stdout()), file: None });
+        }
+        let (path, part) = (PathBuf::from(to), PathBuf::from(format!("{to}.part")));
+        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
+        let file = opened.with_context(|| format!("cannot write {}", part.display()))?;
+        Ok(Self { write: Box::new(file.try_clone()?), file: Some((file, part, path)) })
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.write.flush()?;
+        if let Some((file, part, path)) = self.file {
+            file.sync_all()?;
+            std::fs::rename(part, path)?;
+        }
+        Ok(())
+    }
+}
+
+/// A backup on its way to the server.
+struct Upload {
+    input: Box<dyn Read + Send>,
+    bar: ProgressBar,
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    /// Reading a file holds up nobody: nothing else runs here.
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Poller<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let mut piece = vec![0; PIECE_BYTES];
+        Poll::Ready(match self.input.read(&mut piece) {
+            Ok(0) => None,
+            Ok(count) => {
+                piece.truncate(count);
+                self.bar.inc(count as u64);
+                Some(Ok(Frame::data(piece.into())))
+            }
+            Err(error) => Some(Err(error)),
+        })
+    }
+}
+
+/// A backup, from a file into a new database.
+pub(crate) fn restore(asked: &Restore) -> anyhow::Result<()> {
+    let path = format!("/v2/dormouse/restore/{}", segment(&asked.name)?);
+    let (input, bytes): (Box<dyn Read + Send>, Option<u64>) = if asked.from == "-" {
+        (Box::new(io::stdin()), None)
+    } else {
+        let file = File::open(&asked.from).with_context(|| format!("cannot read {}", asked.from))?;
+        let bytes = file.metadata()?.len();
+        (Box::new(file), Some(bytes))
+    };
+    let bar = progress("restoring", bytes)?;
+    let upload = Upload { input, bar: bar.clone() };
+    let exchange = async { read(send(&asked.of.data, Method::POST, &path, upload).await?).await };
+    let answer = runtime()?.block_on(exchange)?;
+    bar.finish();
+    let text = format!("# {} keys\n{}", answer["backup"]["keys"], how_to_connect(&answer)?);
+    io::stdout().write_all(text.as_bytes()).context("cannot print")
+}
+
+/// The lines to paste for a database.
+fn how_to_connect(answer: &Value) -> anyhow::Result<String> {
+    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    let http = text("endpoint").parse().context("the server's answer has no address")?;
+    let resp = answer["resp_endpoint"].as_str().and_then(|address| address.parse().ok());
+    let credentials = Credentials { token: text("rest_token"), read_only_token: text("read_only_rest_token") };
+    Ok(welcome::lines(http, resp, &credentials))
 }
 
 /// An answer as people read it.
@@ -136,15 +310,7 @@ fn shown(act: &Act, answer: &Value) -> anyhow::Result<String> {
             }
             out
         }
-        Act::Create { .. } | Act::Show { .. } | Act::RotateTokens { .. } => {
-            let http = text(answer, "endpoint").parse().context("the server's answer has no address")?;
-            let resp = answer["resp_endpoint"].as_str().and_then(|address| address.parse().ok());
-            let credentials = Credentials {
-                token: text(answer, "rest_token"),
-                read_only_token: text(answer, "read_only_rest_token"),
-            };
-            welcome::lines(http, resp, &credentials)
-        }
+        Act::Create { .. } | Act::Show { .. } | Act::RotateTokens { .. } => how_to_connect(answer)?,
         Act::Rename { .. } => format!("renamed to {}\n", text(answer, "database_name")),
         Act::Delete { name } => format!("deleted {name}\n"),
     })

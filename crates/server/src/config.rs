@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use dormouse_storage::Durability;
 use serde::Deserialize;
 
-use crate::cli::Db;
+use crate::cli::{Backup, Db, Restore};
 
 /// Where REST listens unless told otherwise.
 const HTTP_DEFAULT: &str = "127.0.0.1:8079";
@@ -49,6 +49,10 @@ enum Command {
     Serve(Box<Settings>),
     /// Databases of a running server: create, list, show, rename, rotate-tokens, delete
     Db(Db),
+    /// Back a database up while the server runs
+    Backup(Backup),
+    /// Make a database of a backup
+    Restore(Restore),
 }
 
 /// What to do.
@@ -57,6 +61,10 @@ pub(crate) enum Task {
     Serve(Config),
     /// Ask a running one.
     Db(Db),
+    /// Have a running one write a backup.
+    Backup(Backup),
+    /// Have a running one read a backup.
+    Restore(Restore),
 }
 
 const LONG_ABOUT: &str = "\
@@ -289,6 +297,8 @@ impl Cli {
         let mut settings = self.serve;
         match self.command {
             Some(Command::Db(db)) => return Ok(Task::Db(db)),
+            Some(Command::Backup(backup)) => return Ok(Task::Backup(backup)),
+            Some(Command::Restore(restore)) => return Ok(Task::Restore(restore)),
             Some(Command::Serve(more)) => settings = more.or(settings),
             None => {}
         }
@@ -387,7 +397,7 @@ mod tests {
     fn config(args: &[&str]) -> anyhow::Result<Config> {
         match Cli::try_parse_from([&["dormouse"], args].concat())?.task()? {
             Task::Serve(config) => Ok(config),
-            Task::Db(_) => bail!("not the server"),
+            _ => bail!("not the server"),
         }
     }
 

@@ -21,6 +21,10 @@ const EVERY: Duration = Duration::from_millis(100);
 const REAP_ROUNDS_MAX: usize = 64;
 /// Databases that fall idle one after the other share a checkpoint at least this often, unless they are to sleep sooner.
 const IDLE_CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
+/// How long after memory was freed the allocator is asked to give it back: it keeps it for a moment, in case of need.
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(1);
+/// Freeing so much at once makes the allocator look for what it may give back.
+const GIVE_BACK_BYTES: usize = 64 << 20;
 /// What a thread waits for at most, so that a clock that was set is noticed.
 const PAUSE_MAX: Duration = Duration::from_hours(1);
 
@@ -140,6 +144,15 @@ struct State {
     failed: bool,
     /// When the last checkpoint ended, in milliseconds since the Unix epoch.
     checkpointed_ms: u64,
+    /// Bytes of data in memory when there was a look before.
+    memory_bytes: u64,
+    /// Whether some of it was freed, and the allocator may keep it.
+    freed: bool,
+}
+
+/// The allocator gives memory back while it is used, and what fell asleep uses it no more.
+fn give_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(GIVE_BACK_BYTES)));
 }
 
 /// From now to a moment.
@@ -154,7 +167,7 @@ fn ms(duration: Duration) -> u64 {
 
 /// Removes dead keys, and what memory need not hold. A database that a long script holds is passed over. Returns how long
 /// nothing of that will be needed unless something happens.
-fn tidy(shared: &Shared, _: &mut State) -> Duration {
+fn tidy(shared: &Shared, state: &mut State) -> Duration {
     let Shared { service, rules, .. } = shared;
     let mut more = false;
     for database in service.databases() {
@@ -170,6 +183,12 @@ fn tidy(shared: &Shared, _: &mut State) -> Duration {
     let now_ms = moment().now_ms();
     let sleep_after_ms = ms(rules.sleep_after);
     service.rest(now_ms.saturating_sub(sleep_after_ms));
+    if state.freed && service.is_quiet() {
+        give_back();
+    }
+    let memory_bytes = service.memory_bytes();
+    state.freed = memory_bytes < state.memory_bytes;
+    state.memory_bytes = memory_bytes;
     let used_ms = service.used_ms();
     if more || !service.is_quiet() || now_ms < used_ms {
         return EVERY;
@@ -178,6 +197,9 @@ fn tidy(shared: &Shared, _: &mut State) -> Duration {
     if now_ms - used_ms <= sleep_after_ms {
         // A little later, so that nobody is idle for just not long enough then.
         pause = pause.min(until(used_ms.saturating_add(sleep_after_ms) + 1, now_ms));
+    }
+    if state.freed {
+        pause = pause.min(GIVE_BACK_AFTER);
     }
     if let Some(idle_exit) = rules.idle_exit {
         let at_ms = used_ms.saturating_add(ms(idle_exit));

@@ -63,10 +63,14 @@ fn main() -> ExitCode {
         .log_internal_errors(false)
         .init();
     panics::end_the_process();
-    let outcome = Cli::parse().task().and_then(|task| match task {
-        Task::Serve(config) => serve(&config).inspect_err(|error| tracing::error!("{error:#}")),
-        Task::Db(db) => cli::run(&db).inspect_err(|error| complain(error)),
-    });
+    let logged = |error: &anyhow::Error| tracing::error!("{error:#}");
+    let outcome = match Cli::parse().task() {
+        Ok(Task::Serve(config)) => serve(&config).inspect_err(logged),
+        Ok(Task::Db(db)) => cli::run(&db).inspect_err(complain),
+        Ok(Task::Backup(backup)) => cli::backup(&backup).inspect_err(complain),
+        Ok(Task::Restore(restore)) => cli::restore(&restore).inspect_err(complain),
+        Err(error) => Err(error).inspect_err(logged),
+    };
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -104,11 +108,8 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     });
     let (stop, stopping) = watch::channel(false);
     let idle = Arc::new(Notify::new());
-    let rules = Rules {
-        tail_bytes_max: config.checkpoint_bytes,
-        sleep_after: config.sleep_after,
-        idle_exit: config.idle_exit,
-    };
+    let rules =
+        Rules { tail_bytes_max: config.checkpoint_bytes, sleep_after: config.sleep_after, idle_exit: config.idle_exit };
     let housekeeper = Housekeeper::start(&service, rules, Arc::clone(&idle))?;
     let (http_address, resp_address) = (http.address, resp.as_ref().map(|doors| doors.address));
     let mut resp_sockets = resp.map(|doors| doors.sockets.into_iter());

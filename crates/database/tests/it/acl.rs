@@ -38,7 +38,10 @@ fn users_last_as_keys_do() {
     let alice = texts(&bed.run("ACL GETUSER alice"));
     let check = |bed: &mut Bed, when: &str| {
         assert_eq!(texts(&bed.run("ACL GETUSER alice")), alice, "{when}");
-        assert!(matches!(bed.service().authenticate(token.as_bytes()).unwrap().unwrap().grant, Grant::User(_)), "{when}");
+        assert!(
+            matches!(bed.service().authenticate(token.as_bytes()).unwrap().unwrap().grant, Grant::User(_)),
+            "{when}"
+        );
         drop(talk_as(bed, "alice", "secret"));
     };
     bed.crash();

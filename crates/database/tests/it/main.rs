@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod acl;
+mod backup;
 mod functions;
 mod random;
 mod residency;

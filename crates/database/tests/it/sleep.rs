@@ -9,12 +9,12 @@ use dormouse_proto::Reply;
 use crate::support::{Bed, Kept, Talk, words};
 
 impl Bed {
-    fn create(&self, name: &str) -> Listing {
+    pub(crate) fn create(&self, name: &str) -> Listing {
         self.service().create(name, self.moment()).unwrap()
     }
 
     /// Runs a command as a request with a token; nothing if that opens nothing.
-    fn with(&self, token: &str, line: &str) -> Option<Reply> {
+    pub(crate) fn with(&self, token: &str, line: &str) -> Option<Reply> {
         let account = self.service().authenticate(token.as_bytes()).unwrap()?;
         let mut session = Session::request(self.service(), account, None);
         match session.command(&words(line), self.moment(), &Patient) {
@@ -23,7 +23,7 @@ impl Bed {
         }
     }
 
-    fn connect(&self, token: &str) -> Talk {
+    pub(crate) fn connect(&self, token: &str) -> Talk {
         let (service, kept) = (self.service(), Arc::new(Kept::default()));
         let client = Client::new(service.next_client(), Door::Resp, Grant::Full);
         let mut session = Session::connection(service, client, Arc::clone(&kept) as _);
@@ -32,7 +32,7 @@ impl Bed {
     }
 
     /// Time passes without anybody doing anything; whatever may sleep does.
-    fn fall_asleep(&mut self) {
+    pub(crate) fn fall_asleep(&mut self) {
         self.pass_ms(60_000);
         self.checkpoint();
         self.service().rest(self.now_us / 1_000);

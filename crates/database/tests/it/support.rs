@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use dormouse_database::{Delivery, Options, Outbox, Service, Session, Step};
-use dormouse_engine::{Client, Door, Facts, Grant, Limits, Moment, Patient, Watchdog};
+use dormouse_engine::{Client, Door, Facts, Grant, Limits, Moment, Patient, Random, Watchdog};
 use dormouse_proto::Reply;
 use dormouse_storage::Durability;
 use parking_lot::Mutex;
@@ -17,8 +17,8 @@ const BEGINNING_US: u64 = 1_700_000_000_000_000;
 /// What passes for chance here: never the same twice.
 fn not_entropy(bytes: &mut [u8]) {
     static TIMES: AtomicUsize = AtomicUsize::new(0);
-    let times = TIMES.fetch_add(1, Ordering::Relaxed);
-    bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at * 37 + times.wrapping_mul(at + 1)) as u8);
+    let mut random = Random::new(TIMES.fetch_add(1, Ordering::Relaxed) as u64);
+    bytes.iter_mut().for_each(|byte| *byte = random.next_u64() as u8);
 }
 
 /// Keeps what is delivered, and whether the client was told to go.

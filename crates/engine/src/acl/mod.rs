@@ -276,6 +276,11 @@ impl Users {
         self.by_name.is_empty()
     }
 
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.by_name.values()
+    }
+
     /// A user by name, the two of every database not among them.
     pub fn get(&self, name: &[u8]) -> Option<&Arc<User>> {
         self.by_name.get(name)

@@ -95,7 +95,8 @@ fn a_database_nobody_uses_sleeps_until_somebody_calls() {
 /// How often the process has been on a processor.
 fn turns(pid: u32) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let status = |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.unwrap().path().join("status"));
+    let status =
+        |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.unwrap().path().join("status"));
     let count = |status: String| -> u64 {
         let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
         lines.map(|line| line.rsplit(char::is_whitespace).next().unwrap().parse::<u64>().unwrap()).sum()
@@ -154,4 +155,46 @@ fn a_client_that_waits_for_a_message_keeps_the_process_up() {
     assert!(server.is_running());
     drop(wire);
     eventually("its end", || !server.is_running());
+}
+
+#[test]
+fn a_backup_taken_while_the_server_runs_becomes_a_database_again() {
+    let (guard, data) = directory();
+    let server = Server::start(&data, &[]);
+    let mut http = server.http();
+    let value = "v".repeat(5_000);
+    for n in 0..200 {
+        http.post(&format!("/set/key:{n}"), &value).unwrap();
+    }
+    let file = guard.path().join("default.backup");
+    let on =
+        |command: &str, args: &[&str]| dormouse().arg(command).arg("--data").arg(&data).args(args).output().unwrap();
+    let done = on("backup", &["default", "--to", file.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    http.post("/", r#"["FLUSHALL"]"#).unwrap();
+    let piped = on("backup", &["default"]);
+    assert!(piped.status.success() && piped.stdout.starts_with(b"dormouse backup\n"));
+    let done = on("restore", &["copy", "--from", file.to_str().unwrap()]);
+    let printed = text(&done.stdout);
+    assert!(printed.starts_with("# 200 keys\n"), "{printed}{}", text(&done.stderr));
+    let token =
+        printed.lines().find_map(|line| line.strip_prefix("UPSTASH_REDIS_REST_TOKEN=")).unwrap().trim_matches('"');
+    let mut copy = Http::connect(server.http, token);
+    assert_eq!(copy.post("/", r#"["GET","key:7"]"#).unwrap().json()["result"], value);
+    assert_eq!(copy.post("/", r#"["DBSIZE"]"#).unwrap().json()["result"], 200);
+    // What is no backup, or half of one, makes no database.
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    for (command, args, part) in [
+        ("restore", &["half", "--from", file.to_str().unwrap()][..], "it ends too early"),
+        ("restore", &["copy", "--from", file.to_str().unwrap()], "already"),
+        ("restore", &["x", "--from", "/nowhere"], "cannot read /nowhere"),
+        ("backup", &["nope"], "there is no database 'nope'"),
+        ("backup", &["default", "--to", "/nowhere/file"], "cannot write /nowhere/file.part"),
+    ] {
+        let output = on(command, args);
+        let error = text(&output.stderr);
+        assert!(!output.status.success() && error.contains(part), "{command} {args:?}: {error}");
+    }
+    assert_eq!(json(&data, &["list"]).as_array().unwrap().len(), 2);
 }

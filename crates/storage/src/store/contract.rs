@@ -45,6 +45,7 @@ macro_rules! store_contract {
             large_values_come_back,
             many_batches_agree_with_a_map,
             readers_see_whole_batches,
+            a_snapshot_stays_as_it_was,
         });
     };
     (@each $open:expr, { $($test:ident,)+ }) => {
@@ -299,4 +300,32 @@ pub fn grows_by_a_round(store: &dyn Store, round: u64) {
             batch.put(format!("round {}", round - 1), "old");
         }
     });
+}
+
+/// Whatever is written over, cleared and merged meanwhile; values outside the tables, too.
+pub fn a_snapshot_stays_as_it_was(store: &dyn Store) {
+    let key = |n: u32| format!("key:{n:05}");
+    let value = |n: u32, round: u64| format!("{n}:{round};").repeat(if n % 10 == 0 { 500 } else { 3 });
+    let all = |round: u64| (0..2_000).map(|n| (Bytes::from(key(n)), Bytes::from(value(n, round)))).collect::<Vec<_>>();
+    let mut snapshots = Vec::new();
+    for round in 1..40 {
+        apply(store, round, |batch| {
+            if round % 7 == 0 {
+                batch.delete_range("key:", "key;");
+            }
+            for n in 0..2_000 {
+                batch.put(key(n), value(n, round));
+            }
+        });
+        if round % 10 == 1 {
+            snapshots.push((round, store.snapshot()));
+        }
+    }
+    apply(store, 40, |batch| batch.delete_range("key:", "key;"));
+    assert!(store.scan(b"key:", b"key;", 1).unwrap().is_empty());
+    for (round, snapshot) in snapshots {
+        assert!(snapshot.scan(b"key:", b"key;", usize::MAX).unwrap() == all(round), "round {round}");
+        let some = snapshot.scan(key(10).as_bytes(), b"key;", 5).unwrap();
+        assert!(some == all(round)[10..15], "round {round}");
+    }
 }

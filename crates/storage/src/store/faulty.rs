@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::{Batch, Store};
+use super::{Batch, Snapshot, Store};
 use crate::{Error, Lsn, Result};
 
 /// Passes everything on to another store, except what it was told to fail.
@@ -69,6 +69,10 @@ impl Store for FaultyStore {
 
     fn applied(&self) -> Lsn {
         self.inner.applied()
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        self.inner.snapshot()
     }
 
     fn disk_bytes(&self) -> Result<u64> {

@@ -22,7 +22,7 @@ use lsm_tree::config::{BlockSizePolicy, PinningPolicy};
 use lsm_tree::{AbstractTree, AnyTree, Cache, Config, Guard, KvSeparationOptions, SeqNo, SequenceNumberCounter};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::{Batch, Store, StoreOptions, check_batch};
+use super::{Batch, Snapshot, Store, StoreOptions, check_batch};
 use crate::{Error, Lsn, Result};
 
 /// Where the applied position is kept: before every key a caller can have, being shorter.
@@ -50,6 +50,8 @@ struct Shared {
     tree: AnyTree,
     /// Everything before this is visible; older versions of a key below it may be merged away.
     visible: SequenceNumberCounter,
+    /// Sequence numbers that snapshots are held at, and how many.
+    held: Mutex<BTreeMap<SeqNo, usize>>,
     merge: Mutex<Merge>,
     /// The merging thread waits here for work, and those who apply wait here for it.
     changed: Condvar,
@@ -75,7 +77,8 @@ impl LsmStore {
         next.set(after);
         visible.set(after);
         let merge = Mutex::new(Merge { wanted: true, ..Merge::default() });
-        let shared = Arc::new(Shared { dir: dir.to_owned(), tree, visible, merge, changed: Condvar::new() });
+        let held = Mutex::default();
+        let shared = Arc::new(Shared { dir: dir.to_owned(), tree, visible, held, merge, changed: Condvar::new() });
         let applied = AtomicU64::new(shared.read_applied()?);
         let merger = Arc::clone(&shared);
         let merging = std::thread::Builder::new()
@@ -156,8 +159,44 @@ impl Store for LsmStore {
         Lsn(self.applied.load(Ordering::Acquire))
     }
 
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        // Under the lock that a merge takes its own bound under: what is seen here stays until it is let go.
+        let mut held = self.shared.held.lock();
+        let seqno = self.shared.visible.get();
+        *held.entry(seqno).or_default() += 1;
+        Box::new(Frozen { shared: Arc::clone(&self.shared), seqno })
+    }
+
     fn disk_bytes(&self) -> Result<u64> {
         Ok(self.shared.tree.disk_space())
+    }
+}
+
+/// The tree before a sequence number.
+struct Frozen {
+    shared: Arc<Shared>,
+    seqno: SeqNo,
+}
+
+impl Snapshot for Frozen {
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>> {
+        let entries = self.shared.range_before(from, until, self.seqno).take(limit).map(|guard| {
+            let (key, value) = guard.into_inner().map_err(|error| self.shared.translate("scanning", error))?;
+            Ok((key.into(), value.into()))
+        });
+        entries.collect()
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let mut held = self.shared.held.lock();
+        if let Some(count) = held.get_mut(&self.seqno) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.seqno);
+            }
+        }
     }
 }
 
@@ -177,12 +216,21 @@ impl Shared {
 
     /// Entries with `from <= key < until`, of the state as it is now. Never the store's own note.
     fn range(&self, from: &[u8], until: &[u8]) -> Box<dyn Iterator<Item = impl Guard + use<>> + Send> {
+        self.range_before(from, until, NEWEST)
+    }
+
+    fn range_before(
+        &self,
+        from: &[u8],
+        until: &[u8],
+        seqno: SeqNo,
+    ) -> Box<dyn Iterator<Item = impl Guard + use<>> + Send> {
         let from = if from <= APPLIED_KEY { Bound::Excluded(APPLIED_KEY) } else { Bound::Included(from) };
         let (Bound::Included(first) | Bound::Excluded(first)) = from else { unreachable!("both bounds are closed") };
         if first >= until {
             return Box::new(std::iter::empty());
         }
-        Box::new(self.tree.range::<&[u8], _>((from, Bound::Excluded(until)), NEWEST, None))
+        Box::new(self.tree.range::<&[u8], _>((from, Bound::Excluded(until)), seqno, None))
     }
 
     fn key(&self, guard: impl Guard) -> Result<Bytes> {
@@ -267,7 +315,11 @@ impl Shared {
     fn merge_once(&self) -> Result<bool> {
         let before = self.tree.current_version().id();
         let strategy = Arc::new(Leveled::default());
-        let merged = self.tree.compact(strategy, self.visible.get());
+        let bound = {
+            let held = self.held.lock();
+            held.first_key_value().map_or_else(|| self.visible.get(), |(&seqno, _)| seqno)
+        };
+        let merged = self.tree.compact(strategy, bound);
         merged.map_err(|error| self.translate("merging tables", error))?;
         Ok(self.tree.current_version().id() != before)
     }

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::{Batch, Store, check_batch};
+use super::{Batch, Snapshot, Store, check_batch};
 use crate::{Lsn, Result};
 
 /// A [`Store`] that forgets everything when dropped.
@@ -21,18 +21,30 @@ struct State {
     applied: Lsn,
 }
 
+/// A copy.
+struct Frozen(BTreeMap<Bytes, Bytes>);
+
+impl Snapshot for Frozen {
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>> {
+        Ok(scan(&self.0, from, until, limit))
+    }
+}
+
+fn scan(entries: &BTreeMap<Bytes, Bytes>, from: &[u8], until: &[u8], limit: usize) -> Vec<(Bytes, Bytes)> {
+    if from >= until {
+        return Vec::new();
+    }
+    let entries = entries.range::<[u8], _>((Bound::Included(from), Bound::Excluded(until)));
+    entries.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 impl Store for MemoryStore {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         Ok(self.state.read().entries.get(key).cloned())
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>> {
-        if from >= until {
-            return Ok(Vec::new());
-        }
-        let state = self.state.read();
-        let entries = state.entries.range::<[u8], _>((Bound::Included(from), Bound::Excluded(until)));
-        Ok(entries.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+        Ok(scan(&self.state.read().entries, from, until, limit))
     }
 
     fn scan_keys(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Bytes>> {
@@ -59,6 +71,10 @@ impl Store for MemoryStore {
 
     fn applied(&self) -> Lsn {
         self.state.read().applied
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        Box::new(Frozen(self.state.read().entries.clone()))
     }
 
     fn disk_bytes(&self) -> Result<u64> {

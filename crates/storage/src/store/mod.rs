@@ -51,8 +51,18 @@ pub trait Store: Send + Sync {
     /// The log position of the newest batch applied: where replay starts.
     fn applied(&self) -> Lsn;
 
+    /// The store as it is now, whatever is applied later. What it shows cannot be merged away while it is held, so hold it
+    /// no longer than needed.
+    fn snapshot(&self) -> Box<dyn Snapshot>;
+
     /// Bytes on disk, about.
     fn disk_bytes(&self) -> Result<u64>;
+}
+
+/// A store as it was at one moment.
+pub trait Snapshot: Send {
+    /// As [`Store::scan`].
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>>;
 }
 
 /// Changes that belong together. The last change to a key is the one that counts.
