@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dormouse_engine::{Client, ClientId, Corrupt, Door, Facts, Grant, Limits, Moment, Patient, Token, set_hash_seed};
+use dormouse_engine::{
+    Client, ClientId, Condition, Corrupt, Door, Facts, Grant, Health, Limits, Moment, Patient, Token, set_hash_seed,
+};
 use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Batch, DirectoryLock, Durability, Log, LogOptions, Lsn, Store, StoreOptions, open_store};
 use parking_lot::{Mutex, RwLock};
@@ -112,6 +114,14 @@ impl Account {
     }
 }
 
+/// How checkpoints went, for `INFO`.
+#[derive(Default)]
+struct Checkpoints {
+    failed: AtomicBool,
+    done: AtomicU64,
+    last_s: AtomicU64,
+}
+
 /// See the module's text.
 pub struct Service {
     log: Arc<Log>,
@@ -123,6 +133,8 @@ pub struct Service {
     limits: Limits,
     next_client: AtomicU64,
     checkpointing: Mutex<()>,
+    checkpoints: Arc<Checkpoints>,
+    clock_s: Option<fn() -> u64>,
     /// Held for as long as the process uses the directory; last, so that it goes last.
     _lock: DirectoryLock,
 }
@@ -162,14 +174,24 @@ impl Service {
             limits: options.limits,
             next_client: AtomicU64::new(1),
             checkpointing: Mutex::new(()),
+            checkpoints: Arc::default(),
+            clock_s: options.facts.clock_s,
             _lock: lock,
         };
         service.default = service.account(options, moment)?;
         let database = service.database(DEFAULT, options.durability);
+        let (log, checkpoints) = (Arc::clone(&service.log), Arc::clone(&service.checkpoints));
+        let health = Health(Arc::new(move || Condition {
+            log_failed: log.has_failed(),
+            checkpoint_failed: checkpoints.failed.load(Ordering::Relaxed),
+            checkpoints: checkpoints.done.load(Ordering::Relaxed),
+            checkpointed_s: checkpoints.last_s.load(Ordering::Relaxed),
+        }));
         database.configure(|hub| {
             hub.limits = options.limits;
             hub.facts = options.facts.clone();
             hub.entropy = Some(options.entropy);
+            hub.facts.health = Some(health);
         });
         service.admit(&database, &service.default);
         Ok(service)
@@ -347,7 +369,13 @@ impl Service {
     /// Moves everything dirty into the store and trims the log. Returns how many keys that were.
     pub fn checkpoint(&self) -> Result<usize, Error> {
         let _one_at_a_time = self.checkpointing.lock();
-        Ok(checkpoint::run(&self.databases(), &self.log, &*self.store)?)
+        let outcome = checkpoint::run(&self.databases(), &self.log, &*self.store);
+        self.checkpoints.failed.store(outcome.is_err(), Ordering::Relaxed);
+        if outcome.is_ok() {
+            self.checkpoints.done.fetch_add(1, Ordering::Relaxed);
+            self.checkpoints.last_s.store(self.clock_s.map_or(0, |clock_s| clock_s()), Ordering::Relaxed);
+        }
+        Ok(outcome?)
     }
 
     /// Checkpoints and closes the log. Nothing can be written afterwards.
