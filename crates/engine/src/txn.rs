@@ -437,6 +437,24 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
+    /// Whether what was set with `CONFIG SET` refuses a script before it begins. One that says nothing of itself may begin:
+    /// what it runs is checked one by one.
+    pub(crate) fn check_script(&mut self, says: bool, allows_oom: bool, no_writes: bool) -> Result<(), CommandError> {
+        self.may_overfill = allows_oom;
+        if !self.hub.settings.restrict() || !says || no_writes {
+            return Ok(());
+        }
+        if self.hub.settings.replicas_min > 0 {
+            return Err(NO_REPLICAS);
+        }
+        if self.script_began.0 && !allows_oom {
+            return Err(CommandError::text(
+                "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+            ));
+        }
+        Ok(())
+    }
+
     /// Shows a command to clients that see every one.
     pub fn show(&mut self, args: Args<'_>) {
         if let Some(shown) = &mut self.shown {

@@ -387,8 +387,6 @@ mod tests {
             "db0:keys=2,expires=1,avg_ttl=10000,subexpiry=0",
             "db0_distrib_strings_sizes:1=2",
         ] {
-            // Each command of a bench runs twice.
-            let line = line.replace("save:2", "save:4");
             assert!(all.split("\r\n").any(|other| other == line), "{line} is not in {all}");
         }
         let usual = "Server Clients Memory Persistence Stats Replication CPU Modules Errorstats Cluster Keyspace Keysizes";
@@ -430,7 +428,8 @@ mod tests {
         bench.run("LPUSH k a");
         bench.run("GET k");
         let all = text(&bench.run("INFO all"));
-        assert!(all.contains("cmdstat_config|resetstat:calls=2,") || all.contains("cmdstat_config|resetstat:calls=1,"));
+        assert!(all.contains("cmdstat_config|resetstat:calls=1,"));
+        // The bench runs each command twice, and forgets the first time of those that tell.
         assert!(all.contains("cmdstat_get:calls=2,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0\r\n"), "{all}");
         assert!(all.contains("cmdstat_lpush:calls=2,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=2\r\n"));
         assert!(all.contains("errorstat_WRONGTYPE:count=2\r\n") && all.contains("total_error_replies:2\r\n"));

@@ -530,7 +530,7 @@ mod tests {
     #[test]
     fn scans_page_through_a_large_hash() {
         let mut bench = Bench::new();
-        let fields: Vec<String> = (0..500).map(|n| format!("f{n} {n}")).collect();
+        let fields: Vec<String> = (0..600).map(|n| format!("f{n} {n}")).collect();
         bench.run(&format!("HSET h {}", fields.join(" ")));
         let (mut cursor, mut seen, mut steps) = ("0".to_owned(), BTreeMap::new(), 0);
         loop {
@@ -544,7 +544,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(seen.len(), 500);
+        assert_eq!(seen.len(), 600);
         assert!(steps > 10);
         assert_eq!(bench.error("HSCAN h x"), "ERR invalid cursor");
         assert_eq!(bench.error("HSCAN h 0 COUNT 0"), "ERR syntax error");
