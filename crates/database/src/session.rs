@@ -55,9 +55,9 @@ impl Step {
 /// The row that a request means, whatever is wrong with its arguments.
 fn find_row(args: Args<'_>) -> Option<&'static Command> {
     let row = by_name(args.first()?)?;
-    let inner = args.get(1).and_then(|name| {
-        row.subcommands.iter().find(|inner| name.eq_ignore_ascii_case(inner.name.as_bytes()))
-    });
+    let inner = args
+        .get(1)
+        .and_then(|name| row.subcommands.iter().find(|inner| name.eq_ignore_ascii_case(inner.name.as_bytes())));
     Some(inner.unwrap_or(row))
 }
 
@@ -180,7 +180,9 @@ impl Session {
             Run::Session(special) => {
                 self.show(&found, args, moment);
                 let step = self.special(special, args, moment, leash);
-                if let (Some(account), Step::Reply { reply, .. }, false) = (&self.account, &step, special == Special::Exec) {
+                if let (Some(account), Step::Reply { reply, .. }, false) =
+                    (&self.account, &step, special == Special::Exec)
+                {
                     let error = if let Reply::Error(error) = reply { Some(error.clone()) } else { None };
                     account.database.note_ran(found.command, error);
                 }

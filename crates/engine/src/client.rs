@@ -103,6 +103,7 @@ pub struct Queued {
 
 /// One client; see the module's text.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a client")]
 pub struct Client {
     /// Its id.
     pub id: ClientId,

@@ -353,7 +353,8 @@ impl Keyspace {
 
     /// Reads every value in memory back from its bytes, as if it came from the store.
     pub(crate) fn reread(&mut self, encodings: &Encodings) -> Result<(), Corrupt> {
-        let keys: Vec<(u64, Blob)> = self.map.starting_at(0, usize::MAX).into_iter().map(|(h, key, _)| (h, key.clone())).collect();
+        let keys: Vec<(u64, Blob)> =
+            self.map.starting_at(0, usize::MAX).into_iter().map(|(h, key, _)| (h, key.clone())).collect();
         let mut bytes = Vec::new();
         for (hash, key) in keys {
             let Some(entry) = self.map.get_mut_hashed(hash, &key) else { continue };

@@ -160,9 +160,8 @@ impl Hub {
         // Checked when it was set.
         self.events = Notifications::parse(events.as_bytes()).unwrap_or_default();
         let log = &mut self.slow_log;
-        let number = |name, otherwise: i64| {
-            settings.text(name).and_then(|text| text.parse::<i64>().ok()).unwrap_or(otherwise)
-        };
+        let number =
+            |name, otherwise: i64| settings.text(name).and_then(|text| text.parse::<i64>().ok()).unwrap_or(otherwise);
         log.slower_than_us = number("slowlog-log-slower-than", slow_log::SLOWER_THAN_US);
         log.times_all = log.slower_than_us != slow_log::SLOWER_THAN_US;
         let entries = number("slowlog-max-len", slow_log::ENTRIES as i64).clamp(0, slow_log::ENTRIES_MAX as i64);

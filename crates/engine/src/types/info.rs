@@ -233,7 +233,10 @@ fn stats(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     lines.put("expired_subkeys", facts.expired_fields);
     lines.put("expired_keys", facts.expired);
     lines.put("expired_stale_perc", "0.00");
-    lines.all(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys", "evicted_clients"], 0);
+    lines.all(
+        &["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys", "evicted_clients"],
+        0,
+    );
     lines.put("evicted_scripts", hub.evicted_scripts);
     lines.all(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"], 0);
     lines.put("keyspace_hits", facts.hits);
@@ -273,7 +276,10 @@ fn replication(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     lines.put("master_replid2", "0000000000000000000000000000000000000000");
     lines.put("master_repl_offset", 0);
     lines.put("second_repl_offset", -1);
-    lines.all(&["repl_backlog_active", "repl_backlog_size", "repl_backlog_first_byte_offset", "repl_backlog_histlen"], 0);
+    lines.all(
+        &["repl_backlog_active", "repl_backlog_size", "repl_backlog_first_byte_offset", "repl_backlog_histlen"],
+        0,
+    );
 }
 
 fn cpu(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
@@ -389,7 +395,8 @@ mod tests {
         ] {
             assert!(all.split("\r\n").any(|other| other == line), "{line} is not in {all}");
         }
-        let usual = "Server Clients Memory Persistence Stats Replication CPU Modules Errorstats Cluster Keyspace Keysizes";
+        let usual =
+            "Server Clients Memory Persistence Stats Replication CPU Modules Errorstats Cluster Keyspace Keysizes";
         assert_eq!(headings(&mut bench, "INFO default"), usual);
         let everything = usual.replace("Errorstats", "Commandstats Errorstats Latencystats");
         for line in ["INFO ALL", "INFO nope everything"] {
@@ -430,7 +437,10 @@ mod tests {
         let all = text(&bench.run("INFO all"));
         assert!(all.contains("cmdstat_config|resetstat:calls=1,"));
         // The bench runs each command twice, and forgets the first time of those that tell.
-        assert!(all.contains("cmdstat_get:calls=2,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0\r\n"), "{all}");
+        assert!(
+            all.contains("cmdstat_get:calls=2,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0\r\n"),
+            "{all}"
+        );
         assert!(all.contains("cmdstat_lpush:calls=2,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=2\r\n"));
         assert!(all.contains("errorstat_WRONGTYPE:count=2\r\n") && all.contains("total_error_replies:2\r\n"));
         assert!(all.contains("latency_percentiles_usec_get:p50=1.031,p99=1.031,p99.9=1.031\r\n"));

@@ -6,8 +6,8 @@
 use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 
 use crate::command::{Command, Group, Handler, command, container};
-use crate::txn::{Outcome, Txn};
 use crate::rdb::listpack;
+use crate::txn::{Outcome, Txn};
 use crate::types::list::List;
 use crate::types::standalone::help_of;
 use crate::value::Value;

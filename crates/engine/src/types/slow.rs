@@ -108,9 +108,8 @@ fn spikes<'a>(txn: &'a mut Txn<'_>, event: &[u8]) -> Option<&'a Spikes> {
 
 #[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
 fn history(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let pair = |spike: &Spike| {
-        Reply::Array(vec![Reply::Integer(spike.at_s as i64), Reply::Integer(spike.took_ms as i64)])
-    };
+    let pair =
+        |spike: &Spike| Reply::Array(vec![Reply::Integer(spike.at_s as i64), Reply::Integer(spike.took_ms as i64)]);
     let found = spikes(txn, args[2]).map(|spikes| spikes.latest.iter().map(pair).collect());
     Ok(Reply::Array(found.unwrap_or_default()))
 }
@@ -133,8 +132,7 @@ fn histogram(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         let calls = spans.last().map_or(0, |(_, calls)| *calls);
         let integer = |value: u64| Reply::Integer(value as i64);
         let spans = spans.into_iter().map(|(end, calls)| (integer(end), integer(calls))).collect();
-        let fields =
-            vec![(Reply::bulk("calls"), integer(calls)), (Reply::bulk("histogram_usec"), Reply::Map(spans))];
+        let fields = vec![(Reply::bulk("calls"), integer(calls)), (Reply::bulk("histogram_usec"), Reply::Map(spans))];
         found.push((Reply::bulk(place.name()), Reply::Map(fields)));
     }
     Ok(Reply::Map(found))

@@ -36,7 +36,9 @@ impl Form {
                 if least == 0 { natural(bytes, least, most) } else { within(bytes, least.into(), most.into()) }
             }
             Self::MemoryOrPercent => memory_or_percent(&text),
-            Self::Word(words) => words.iter().find(|word| is(word)).map(|word| (*word).to_owned()).ok_or_else(|| one_of(words)),
+            Self::Word(words) => {
+                words.iter().find(|word| is(word)).map(|word| (*word).to_owned()).ok_or_else(|| one_of(words))
+            }
             Self::Words(words) => {
                 let found: Option<Vec<&str>> = text
                     .split_ascii_whitespace()
@@ -106,7 +108,9 @@ fn memory_or_percent(text: &str) -> Result<String, String> {
 
 pub(super) fn events(text: &str) -> Result<String, &'static str> {
     // As given: the form in which it is shown leaves some out beside an `A`.
-    Notifications::parse(text.as_bytes()).map(|_| text.to_owned()).ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+    Notifications::parse(text.as_bytes())
+        .map(|_| text.to_owned())
+        .ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
 }
 
 /// Pairs of seconds and changes.

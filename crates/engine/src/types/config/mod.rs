@@ -64,9 +64,9 @@ fn config_get(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut pairs = Vec::new();
     for parameter in PARAMETERS {
         for name in std::iter::once(parameter.name).chain(parameter.alias) {
-            let asked = |pattern: &Vec<u8>| match parameter.is_hidden {
-                true => pattern == name.as_bytes(),
-                false => glob::matches(pattern, name.as_bytes()),
+            let asked = |pattern: &Vec<u8>| {
+                let same = pattern == name.as_bytes();
+                same || !parameter.is_hidden && glob::matches(pattern, name.as_bytes())
             };
             if patterns.iter().any(asked) {
                 pairs.push((Reply::bulk(name), Reply::bulk(parameter.value(hub))));

@@ -33,6 +33,7 @@ pub(super) enum Form {
 
 /// One parameter.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a parameter")]
 pub(super) struct Parameter {
     pub(super) name: &'static str,
     /// An older name of the same.

@@ -160,7 +160,11 @@ fn pfdebug(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     if is(args[1], "SIMD") {
         let on = is(args[2], "ON");
         let known = on || is(args[2], "OFF");
-        return if known { Ok(Reply::status(if on { "enabled" } else { "disabled" })) } else { Err(CommandError::Syntax.into()) };
+        return if known {
+            Ok(Reply::status(if on { "enabled" } else { "disabled" }))
+        } else {
+            Err(CommandError::Syntax.into())
+        };
     }
     let key = args[2];
     let Some(mut sketch) = load(txn, key)? else {

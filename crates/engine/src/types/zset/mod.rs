@@ -24,8 +24,8 @@ use crate::hub::Event;
 use crate::keyspace::heap_bytes;
 use crate::moment::Random;
 use crate::scan_map::{Cursor, ScanMap};
-use crate::txn::{Deadline, Outcome, Txn};
 use crate::settings::{Encodings, Small};
+use crate::txn::{Deadline, Outcome, Txn};
 use crate::types::collection::{Draw, ScanOptions, parse_cursor, scan_reply};
 use crate::value::{Kind, Tagged};
 
@@ -778,7 +778,10 @@ mod tests {
         assert!(grown.is_small(), "a new score needs no room");
         grown.set(member(999), 99.0);
         assert!(!grown.is_small() && !reloaded(&grown).is_small());
-        for (length, small) in [((Encodings::DEFAULT.zset.bytes_max as usize), true), ((Encodings::DEFAULT.zset.bytes_max as usize) + 1, false)] {
+        for (length, small) in [
+            ((Encodings::DEFAULT.zset.bytes_max as usize), true),
+            ((Encodings::DEFAULT.zset.bytes_max as usize) + 1, false),
+        ] {
             let entry = Scored::new(1.0, Blob::from(vec![b'x'; length]));
             assert_eq!(ZSet::from_entries(vec![entry]).is_small(), small);
         }
