@@ -448,9 +448,7 @@ impl<'a> Txn<'a> {
             return Err(NO_REPLICAS);
         }
         if self.script_began.0 && !allows_oom {
-            return Err(CommandError::text(
-                "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-            ));
+            return Err(OUT_OF_MEMORY);
         }
         Ok(())
     }
