@@ -11,12 +11,13 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dormouse_engine::{
-    Block, Client, ClientId, Command, Done, Due, Hub, Keyspace, Libraries, Moment, Outcome, Parts, Patient, Queued,
-    Record, Source, SourceError, Stop, Ticket, Txn, Users, Waiting, Watchdog, hash,
+    Block, Client, ClientId, Command, Done, Due, Effect, Hub, Keyspace, Libraries, Moment, NO_REPLICAS, OUT_OF_MEMORY,
+    Outcome, Parts, Patient, Queued, Record, Source, SourceError, Stop, Ticket, Txn, Users, Waiting, Watchdog, by_name,
+    hash,
 };
 use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
@@ -43,6 +44,16 @@ const SWEEP_ROUNDS_MAX: usize = 64;
 const EVICT_KEYS_PER_HOLD: usize = 256;
 /// How long a thread waits for the lock before it looks again whether a long script holds it.
 const LOCK_PATIENCE: Duration = Duration::from_micros(200);
+
+/// Memory holds more than `maxmemory`, so commands that make it grow are refused.
+const FULL: u8 = 1;
+/// Writes want replicas, and there are none.
+const WANTS_REPLICAS: u8 = 2;
+
+/// The row of `EXEC`, which is counted where its queue runs.
+fn exec() -> &'static Command {
+    by_name(b"EXEC").expect("the table has EXEC")
+}
 
 /// Names a database within its process. 0 is the process's own, which holds the accounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,6 +146,10 @@ pub struct Database {
     /// Whether it was deleted while somebody held it.
     ended: AtomicBool,
     quiet: Arc<Quiet>,
+    /// Which commands are refused, for who looks without the lock: [`FULL`], [`WANTS_REPLICAS`].
+    restricted: AtomicU8,
+    /// `busy-reply-threshold`, for who waits for the lock.
+    busy_after_ms: AtomicU64,
 }
 
 impl std::fmt::Debug for Database {
@@ -199,6 +214,7 @@ impl Database {
         (hub.database, hub.users) = (id.0, Arc::new(users));
         let users = RwLock::new((Arc::clone(&hub.users), Lsn(0)));
         let memory_bytes = AtomicU64::new(space.memory_bytes() as u64);
+        let busy_after_ms = AtomicU64::new(hub.settings.busy_after_ms);
         Self {
             id,
             log,
@@ -228,6 +244,8 @@ impl Database {
             used_ms: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             quiet: Arc::default(),
+            restricted: AtomicU8::new(0),
+            busy_after_ms,
         }
     }
 
@@ -438,11 +456,14 @@ impl Database {
         if let Work::All { watching: true, .. } = work
             && state.watches_broken(client, moment, &self.cold(state))
         {
+            state.hub.count_elsewhere(exec(), None);
             return Some(Ran::Done { reply: Reply::NullArray, after: state.newest(&self.log) });
         }
         state.hub.facts.commands += 1;
         if let Some(known) = state.hub.clients.get_mut(&client.id) {
             (known.active_ms, known.last_command) = (client.active_ms, client.last_command);
+            (known.received_bytes, known.sent_bytes) = (client.received_bytes, client.sent_bytes);
+            (known.commands, known.pending_bytes) = (client.commands, client.pending_bytes);
         }
         let cold = self.cold(state);
         let mut txn = Txn::begin(state.parts(&cold, client, watchdog, moment), undoable);
@@ -458,7 +479,8 @@ impl Database {
             Work::All { queue, .. } => run_all(&mut txn, queue),
         };
         if matches!(work, Work::All { watching: true, .. }) {
-            txn.show(&[b"EXEC"]);
+            let word = txn.client().exec_word.clone();
+            txn.show(&[&word]);
         }
         if outcome == Err(Stop::Aborted) {
             txn.rollback();
@@ -471,6 +493,9 @@ impl Database {
             return Some(Ran::Done { reply: error.clone().into(), after: state.newest(&self.log) });
         }
         let done = txn.finish();
+        if matches!(work, Work::All { watching: true, .. }) {
+            state.hub.count_elsewhere(exec(), None);
+        }
         let changed_users = done.users;
         let note = once.and_then(|once| state.note(once, &outcome, work.is_secret(), moment));
         let after = self.commit(state, done, note, moment);
@@ -510,8 +535,32 @@ impl Database {
                 self.serve(state, ticket, moment, &mut written);
             }
         }
-        self.memory_bytes.store(state.space.memory_bytes() as u64, Ordering::Relaxed);
+        let bytes = state.space.memory_bytes();
+        self.memory_bytes.store(bytes as u64, Ordering::Relaxed);
+        let wants_replicas = state.hub.settings.replicas_min > 0;
+        let restricted = u8::from(state.hub.is_full(bytes)) * FULL | u8::from(wants_replicas) * WANTS_REPLICAS;
+        if self.restricted.load(Ordering::Relaxed) != restricted {
+            self.restricted.store(restricted, Ordering::Relaxed);
+        }
+        self.busy_after_ms.store(state.hub.settings.busy_after_ms, Ordering::Relaxed);
         after
+    }
+
+    /// How long a script may hold the database before others are told so: Redis's `busy-reply-threshold`.
+    pub(crate) fn busy_after(&self) -> Duration {
+        Duration::from_millis(self.busy_after_ms.load(Ordering::Relaxed))
+    }
+
+    /// Why a command is refused for what was set with `CONFIG SET`, if it is; what a script runs is checked as it runs.
+    pub(crate) fn refusal(&self, command: &Command) -> Option<CommandError> {
+        let restricted = self.restricted.load(Ordering::Relaxed);
+        match restricted {
+            0 => None,
+            _ if command.is_script() => None,
+            _ if restricted & FULL != 0 && command.may_grow() => Some(OUT_OF_MEMORY),
+            _ if restricted & WANTS_REPLICAS != 0 && command.effect == Effect::Writes => Some(NO_REPLICAS),
+            _ => None,
+        }
     }
 
     /// The part of a commit that concerns the transaction alone.
@@ -565,7 +614,7 @@ impl Database {
         let mut txn = Txn::begin(state.parts(&cold, &mut parked.client, &Patient, moment), false);
         txn.resume();
         let outcome = match txn.check(parked.command, &args) {
-            Ok(()) => txn.run(parked.command, &args),
+            Ok(()) => txn.run_timed(parked.command, &args),
             Err(denial) => Err(refused(&denial, parked.command).into()),
         };
         let done = txn.finish();
@@ -629,9 +678,10 @@ impl Database {
     }
 
     fn reap_held(&self, state: &mut State, moment: Moment) -> bool {
-        if self.log.has_failed() {
+        if self.log.has_failed() || state.hub.leaves_dead {
             return false;
         }
+        let began_us = state.hub.facts.clock_us.filter(|_| state.hub.settings.spike_ms > 0).map(|clock_us| clock_us());
         let due = self.cold_due(state, moment.now_ms());
         let mut nobody = Client::default();
         let cold = self.cold(state);
@@ -639,7 +689,8 @@ impl Database {
         let reaped_cold = txn.reap_cold(&due.keys);
         let reaped = txn.reap(REAP_KEYS_MAX);
         let done = txn.finish();
-        state.hub.facts.expired += (reaped_cold.keys + reaped.keys) as u64;
+        // Those in memory count themselves.
+        state.hub.facts.expired += reaped_cold.keys as u64;
         let left = due.places.get(reaped_cold.dealt_with);
         if let Some(next) = left {
             state.reaped_until.clone_from(next);
@@ -649,6 +700,10 @@ impl Database {
         }
         let more = due.more || left.is_some() || reaped.more;
         self.commit(state, done, None, moment);
+        if let Some((began_us, clock_us)) = began_us.zip(state.hub.facts.clock_us) {
+            let took_us = clock_us().saturating_sub(began_us);
+            state.hub.note_spike("expire-cycle", took_us, moment.now_ms() / 1_000);
+        }
         more
     }
 
@@ -768,12 +823,13 @@ impl State {
     fn unpark(&mut self, ticket: Ticket) -> Option<Reply> {
         let parked = self.parked.remove(&ticket)?;
         self.end_wait(ticket, &parked);
+        self.hub.count_elsewhere(parked.command, None);
         Some(parked.on_timeout)
     }
 
     /// A parked command waits no longer.
     fn end_wait(&mut self, ticket: Ticket, parked: &Parked) {
-        self.hub.stop_waiting(ticket, &parked.keys);
+        self.hub.stop_waiting(ticket, parked.client.id, &parked.keys);
         if let Some(once) = &parked.once {
             self.notes.end(once);
         }
@@ -853,7 +909,7 @@ impl State {
         };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.hub.wait(ticket, &block.keys);
+        self.hub.wait(ticket, client.id, &block.keys, block.even_if_gone);
         if let Some(once) = once {
             self.notes.begin(once);
         }

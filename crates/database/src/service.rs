@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dormouse_engine::{ClientId, Corrupt, Facts, Grant, Hub, Limits, Moment, Token, set_hash_seed};
+use dormouse_engine::{
+    ClientId, Condition, Corrupt, Facts, Grant, Health, Hub, Limits, Moment, Token, set_hash_seed,
+};
 use dormouse_proto::{Blob, CommandError};
 use dormouse_storage::{Batch, DirectoryLock, Durability, Log, LogOptions, Lsn, Store, StoreOptions, open_store};
 use parking_lot::{Mutex, RwLock};
@@ -126,6 +128,14 @@ impl Account {
     }
 }
 
+/// How checkpoints went, for `INFO`.
+#[derive(Default)]
+struct Checkpoints {
+    failed: AtomicBool,
+    done: AtomicU64,
+    last_s: AtomicU64,
+}
+
 /// What every database is made with.
 struct Mould {
     durability: Durability,
@@ -157,6 +167,8 @@ pub struct Service {
     /// When a command last ran on a database that sleeps now; when the service was opened, before there is any.
     used_ms: AtomicU64,
     checkpointing: Mutex<()>,
+    checkpoints: Arc<Checkpoints>,
+    clock_s: Option<fn() -> u64>,
     /// Held for as long as the process uses the directory; last, so that it goes last.
     _lock: DirectoryLock,
 }
@@ -179,10 +191,18 @@ impl Service {
         seed_hash(&*store, options.entropy)?;
         let (log, mut found) = recovery::run(&options.dir.join("log"), LogOptions::default(), &store)?;
         let log = Arc::new(log);
+        let checkpoints: Arc<Checkpoints> = Arc::default();
+        let (ours, theirs) = (Arc::clone(&log), Arc::clone(&checkpoints));
+        let health = Health(Arc::new(move || Condition {
+            log_failed: ours.has_failed(),
+            checkpoint_failed: theirs.failed.load(Ordering::Relaxed),
+            checkpoints: theirs.done.load(Ordering::Relaxed),
+            checkpointed_s: theirs.last_s.load(Ordering::Relaxed),
+        }));
         let mould = Mould {
             durability: options.durability,
             limits: options.limits,
-            facts: options.facts.clone(),
+            facts: Facts { health: Some(health), ..options.facts.clone() },
             entropy: options.entropy,
             quiet: Arc::default(),
         };
@@ -221,6 +241,8 @@ impl Service {
             next_client: AtomicU64::new(1),
             used_ms: AtomicU64::new(moment.now_ms()),
             checkpointing: Mutex::new(()),
+            checkpoints,
+            clock_s: options.facts.clock_s,
             _lock: lock,
         };
         Ok(service)
@@ -580,9 +602,20 @@ impl Service {
     fn checkpoint_now(&self) -> Result<usize, Error> {
         // In this order: a database that wakes in between writes behind it.
         let upto = self.log.last();
-        let written = checkpoint::run(&self.databases(), &self.log, upto, &*self.store)?;
+        let outcome = checkpoint::run(&self.databases(), &self.log, upto, &*self.store);
+        self.checkpoints.failed.store(outcome.is_err(), Ordering::Relaxed);
+        if outcome.is_ok() {
+            self.checkpoints.done.fetch_add(1, Ordering::Relaxed);
+            self.checkpoints.last_s.store(self.clock_s.map_or(0, |clock_s| clock_s()), Ordering::Relaxed);
+        }
+        let written = outcome?;
         self.bury()?;
         Ok(written)
+    }
+
+    /// Whether the last checkpoint failed: until one works, the log grows and what has changed cannot leave memory.
+    pub fn has_checkpoint_failed(&self) -> bool {
+        self.checkpoints.failed.load(Ordering::Relaxed)
     }
 
     /// Removes from the store what databases have left that are gone.

@@ -5,10 +5,11 @@
 //! itself. It never waits: what has to be waited for comes back as a [`Step`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dormouse_engine::{
     Client, ClientId, Command, DEFAULT, Door, Found, Grant, Group, Hub, Keyspace, Moment, Queued, Run,
-    Session as Special, Ticket, Transaction, Waiting, Watchdog, find, monitor_line, redacted,
+    Session as Special, Ticket, Transaction, Waiting, Watchdog, by_name, find, monitor_line, redacted,
 };
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 use dormouse_storage::Lsn;
@@ -49,6 +50,19 @@ impl Step {
     fn now(reply: impl Into<Reply>) -> Self {
         Self::Reply { reply: reply.into(), after: Lsn(0) }
     }
+}
+
+/// The row that a request means, whatever is wrong with its arguments.
+fn find_row(args: Args<'_>) -> Option<&'static Command> {
+    let row = by_name(args.first()?)?;
+    let inner = args
+        .get(1)
+        .and_then(|name| row.subcommands.iter().find(|inner| name.eq_ignore_ascii_case(inner.name.as_bytes())));
+    Some(inner.unwrap_or(row))
+}
+
+fn exec_row() -> &'static Command {
+    by_name(b"EXEC").expect("the table has EXEC")
 }
 
 /// See the module's text.
@@ -140,27 +154,39 @@ impl Session {
     /// Handles one command.
     pub fn command(&mut self, args: Args<'_>, moment: Moment, leash: &dyn Watchdog) -> Step {
         self.client.active_ms = moment.now_ms();
-        let checked = find(args).and_then(|found| self.check(&found, args).map(|()| found));
+        let known = find(args);
+        if let Ok(found) = &known {
+            self.client.last_command = Some(found.command);
+        }
+        let checked = known.and_then(|found| self.check(&found, args).map(|()| found));
         let found = match checked {
             Ok(found) => found,
             Err(error) if args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"EXEC")) => {
+                self.count_rejected(args, &error);
                 return Step::now(self.abort_exec(&error));
             }
             Err(error) => {
+                self.count_rejected(args, &error);
                 if let Some(transaction) = &mut self.client.transaction {
                     transaction.broken = true;
                 }
                 return Step::now(error);
             }
         };
-        self.client.last_command = found.container.unwrap_or(found.command).name;
         if self.client.transaction.is_some() && !found.command.is_not_queued() {
             return self.queue(&found, args);
         }
         match found.command.run {
             Run::Session(special) => {
                 self.show(&found, args, moment);
-                self.special(special, args, moment, leash)
+                let step = self.special(special, args, moment, leash);
+                if let (Some(account), Step::Reply { reply, .. }, false) =
+                    (&self.account, &step, special == Special::Exec)
+                {
+                    let error = if let Reply::Error(error) = reply { Some(error.clone()) } else { None };
+                    account.database.note_ran(found.command, error);
+                }
+                step
             }
             Run::Handler(_) | Run::Container => self.run(&found, args, moment, leash),
         }
@@ -178,6 +204,16 @@ impl Session {
             let args: Vec<&[u8]> = args.iter().map(Blob::as_slice).collect();
             monitor_line(moment, &client, &args)
         });
+    }
+
+    /// Counts a command that may not run, for `INFO`.
+    fn count_rejected(&self, args: Args<'_>, error: &CommandError) {
+        let Some(account) = &self.account else { return };
+        let command = match error {
+            CommandError::UnknownCommand { .. } | CommandError::UnknownSubcommand { .. } => None,
+            _ => find_row(args),
+        };
+        account.database.note_rejected(command, error);
     }
 
     /// Whether a command may run here and now.
@@ -199,6 +235,9 @@ impl Session {
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
                 name()
             )));
+        }
+        if let Some(error) = self.account.as_ref().and_then(|account| account.database.refusal(command)) {
+            return Err(error);
         }
         if self.client.transaction.is_some() && command.is_no_multi() && !command.is_not_queued() {
             return Err(CommandError::text("ERR Command not allowed inside a transaction"));
@@ -376,10 +415,15 @@ impl Session {
         Self::step(database.run_once(&mut self.client, work, self.once.as_ref(), moment, leash))
     }
 
+    /// How long a script may hold the database before others are told so.
+    pub fn busy_after(&self) -> Duration {
+        self.account.as_ref().map_or(Duration::ZERO, |account| account.database.busy_after())
+    }
+
     /// A busy database has kept a client waiting for too long.
     pub fn busy(&mut self) -> Reply {
         let busy = self.account.as_ref().map_or(CommandError::Busy, |account| account.database.busy_error());
-        if self.client.last_command == "EXEC" {
+        if self.client.last_command.is_some_and(|command| command.name == "EXEC") {
             return self.abort_exec(&busy);
         }
         if let Some(transaction) = &mut self.client.transaction {
@@ -400,7 +444,10 @@ impl Session {
                 Ok((reply, after)) => Step::Reply { reply, after },
                 Err(error) => Step::now(error),
             },
-            Special::Exec => self.exec(moment, leash),
+            Special::Exec => {
+                self.client.exec_word = Blob::from(args[0]);
+                self.exec(moment, leash)
+            }
             Special::ScriptKill => match &self.account {
                 Some(account) => Step::now(account.database.kill_script().map_or_else(Reply::from, |()| Reply::OK)),
                 None => Step::now(CommandError::NoAuth),
@@ -503,12 +550,25 @@ impl Session {
 
     fn exec(&mut self, moment: Moment, leash: &dyn Watchdog) -> Step {
         let Some(Transaction { queue, broken, .. }) = self.client.transaction.take() else {
-            return Step::now(CommandError::text("ERR EXEC without MULTI"));
+            let error = CommandError::text("ERR EXEC without MULTI");
+            if let Some(account) = &self.account {
+                account.database.note_ran(exec_row(), Some(error.clone()));
+            }
+            return Step::now(error);
         };
         let Some(account) = &self.account else { return Step::now(CommandError::NoAuth) };
         let database = Arc::clone(&account.database);
+        // What was queued when there was room may find none now.
+        let refusal = queue.iter().find_map(|queued| database.refusal(queued.command));
         let step = if broken {
+            database.note_ran(exec_row(), Some(CommandError::ExecAbort));
             Step::now(CommandError::ExecAbort)
+        } else if let Some(error) = refusal {
+            let reply = self.abort_exec(&error);
+            if let Reply::Error(error) = &reply {
+                database.note_rejected(Some(exec_row()), error);
+            }
+            return Step::now(reply);
         } else {
             let work = Work::All { queue: &queue, watching: true };
             let ran = database.run(&mut self.client, work, moment, leash);

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use dormouse_proto::Blob;
 
 use crate::command::Command;
+use crate::table::full_name;
 
 /// Names a client within its process; never used twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +103,7 @@ pub struct Queued {
 
 /// One client; see the module's text.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a client")]
 pub struct Client {
     /// Its id.
     pub id: ClientId,
@@ -129,8 +131,22 @@ pub struct Client {
     pub since_ms: u64,
     /// When it last sent a command.
     pub active_ms: u64,
-    /// The last command's name.
-    pub last_command: &'static str,
+    /// The last command.
+    pub last_command: Option<&'static Command>,
+    /// The word `EXEC` as it was last sent, for clients that see every command.
+    pub exec_word: Blob,
+    /// Bytes it has sent, and bytes it was sent.
+    pub received_bytes: u64,
+    /// See `received_bytes`.
+    pub sent_bytes: u64,
+    /// Commands it has run, those of its scripts included.
+    pub commands: u64,
+    /// Bytes it has sent that are no whole command yet, and the room for more behind them.
+    pub pending_bytes: (usize, usize),
+    /// Whether its command waits for a key.
+    pub blocked: bool,
+    /// Whether what it does counts as no use of a key.
+    pub leaves_untouched: bool,
     /// Channels it listens to.
     pub channels: BTreeSet<Blob>,
     /// Patterns it listens to.
@@ -170,18 +186,25 @@ impl Client {
 
     /// The line `CLIENT LIST` and `CLIENT INFO` show.
     pub fn line(&self, now_ms: u64) -> String {
-        let flags = match () {
-            () if self.monitoring => "O",
-            () if self.transaction.is_some() => "x",
-            () if self.subscriptions() > 0 => "P",
-            () => "N",
-        };
+        let mut flags: String = [
+            (self.monitoring, 'O'),
+            (self.subscriptions() > 0, 'P'),
+            (self.transaction.is_some(), 'x'),
+            (self.blocked, 'b'),
+            (self.leaves_untouched, 'T'),
+        ]
+        .into_iter()
+        .filter_map(|(yes, flag)| yes.then_some(flag))
+        .collect();
+        if flags.is_empty() {
+            flags.push('N');
+        }
         let queued = self.transaction.as_ref().map_or(-1, |transaction| transaction.queue.len() as i64);
         let text = |blob: &Blob| String::from_utf8_lossy(blob).into_owned();
         format!(
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub=0 multi={queued} \
-             watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
-             user={} redir=-1 resp={} lib-name={} lib-ver={}",
+             watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
+             user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} tot-net-out={} tot-cmds={}",
             self.id.0,
             self.address,
             self.local_address,
@@ -191,12 +214,17 @@ impl Client {
             self.channels.len(),
             self.patterns.len(),
             self.watching.len(),
+            self.pending_bytes.0,
+            self.pending_bytes.1,
             self.transaction.as_ref().map_or(0, |transaction| transaction.bytes),
-            if self.last_command.is_empty() { "NULL".to_owned() } else { self.last_command.to_ascii_lowercase() },
+            self.last_command.map_or("NULL".into(), full_name),
             text(&self.user),
             self.protocol,
             text(&self.library_name),
             text(&self.library_version),
+            self.received_bytes,
+            self.sent_bytes,
+            self.commands,
         )
     }
 }

@@ -187,6 +187,8 @@ pub struct Keys {
     pub count_at: u8,
     /// Position from which the word `STREAMS` is looked for, whose other half of arguments are keys; 0 if there is none.
     pub streams_from: u8,
+    /// Whether there may be others that nothing here finds.
+    pub movable: bool,
     /// Position from which a word `STORE` or `STOREDIST` may name one more key; 0 if none may.
     pub store_from: u8,
 }
@@ -199,7 +201,7 @@ impl Keys {
 
     /// Whether they stand at other places from call to call.
     pub const fn are_movable(self) -> bool {
-        self.count_at > 0 || self.streams_from > 0 || self.store_from > 0
+        self.movable || self.count_at > 0 || self.streams_from > 0 || self.store_from > 0
     }
 
     /// The key that options name after `STORE` or `STOREDIST`: the last one counts, as in Redis.
@@ -247,6 +249,7 @@ mod flag {
     pub(super) const BRIEF: u32 = 1 << 16;
     pub(super) const TELLS_SECRET: u32 = 1 << 17;
     pub(super) const TAKES_SECRET: u32 = 1 << 18;
+    pub(super) const ASIDE: u32 = 1 << 19;
 }
 
 /// A row; see the module's text.
@@ -302,7 +305,7 @@ const fn row(name: &'static str, arity: i8, run: Run) -> Command {
         arity,
         run,
         effect: Effect::None,
-        keys: Keys { first: 0, last: 0, step: 0, count_at: 0, streams_from: 0, store_from: 0 },
+        keys: Keys { first: 0, last: 0, step: 0, count_at: 0, streams_from: 0, movable: false, store_from: 0 },
         access: Access::ByEffect,
         channels: Channels { first: 0, last: 0, patterns: false },
         own_categories: None,
@@ -369,6 +372,8 @@ flags! {
     brief, is_brief = BRIEF;
     /// Its answer is told once and kept nowhere.
     tells_secret, tells_a_secret = TELLS_SECRET;
+    /// That it looks at a key is no use of it.
+    aside, looks_aside = ASIDE;
     /// Its arguments are not shown in any log.
     takes_secret, takes_a_secret = TAKES_SECRET;
 }
@@ -414,6 +419,13 @@ impl Command {
     #[must_use]
     pub const fn streams_from(mut self, position: u8) -> Self {
         self.keys.streams_from = position;
+        self
+    }
+
+    /// What it touches may depend on more than the places of its keys.
+    #[must_use]
+    pub const fn moves(mut self) -> Self {
+        self.keys.movable = true;
         self
     }
 

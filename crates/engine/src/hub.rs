@@ -13,7 +13,9 @@ use crate::acl::{AclLog, Context, Denial, Users};
 use crate::client::{Client, ClientId};
 use crate::command::Command;
 use crate::glob;
+use crate::settings::Settings;
 use crate::slow_log::SlowLog;
+use crate::stats::Stats;
 use crate::txn::Touched;
 
 /// Bounds on what commands may do to one database.
@@ -83,6 +85,9 @@ impl Default for Limits {
     }
 }
 
+/// Memory that an empty database is said to take, as the server itself takes some.
+pub(crate) const MEMORY_BASE: u64 = 1 << 20;
+
 /// A class of keyspace notifications, and its letter in `notify-keyspace-events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the classes are Redis's own, by name")]
@@ -131,16 +136,10 @@ impl Notifications {
 
     /// The setting as Redis prints it: `A` for all classes, then the rest.
     pub fn text(&self) -> String {
-        let mut left = self.0.clone();
-        let mut text = String::new();
-        if EVENTS_ALL.iter().all(|letter| left.contains(letter)) {
-            left.retain(|letter| !EVENTS_ALL.contains(letter) && *letter != ARRAYS);
-            text.push('A');
-        }
-        text.extend(
-            EVENTS_KNOWN[3..].iter().chain(b"KE").filter(|letter| left.contains(letter)).map(|&l| char::from(l)),
-        );
-        text
+        let classes: &[u8] =
+            if EVENTS_ALL.iter().all(|letter| self.0.contains(letter)) { b"A" } else { b"ag$lshzxetdn" };
+        let shown = |letter: &&u8| **letter == b'A' || self.0.contains(*letter);
+        classes.iter().chain(b"KEm").filter(shown).map(|&letter| char::from(letter)).collect()
     }
 
     fn wants(&self, event: Event) -> bool {
@@ -160,7 +159,13 @@ pub struct Hub {
     watched: HashMap<Blob, BTreeMap<ClientId, bool>>,
     broken: HashSet<ClientId>,
     waiting: HashMap<Blob, BTreeSet<Ticket>>,
+    /// Who of them is told when the key goes, too.
+    waiting_for_none: BTreeSet<Ticket>,
+    /// How many wait for keys.
+    blocked: usize,
     scripts: Scripts,
+    /// Scripts that went because many others came by `EVAL`.
+    pub evicted_scripts: u64,
     /// Clients that see every command.
     pub monitors: BTreeSet<ClientId>,
     /// What took long.
@@ -183,6 +188,16 @@ pub struct Hub {
     pub clients: BTreeMap<ClientId, crate::client::Client>,
     /// The setting `notify-keyspace-events`.
     pub events: Notifications,
+    /// What `CONFIG SET` has changed.
+    pub settings: Settings,
+    /// Whether dead keys stay until somebody asks for them.
+    pub leaves_dead: bool,
+    /// The most memory that `INFO` has seen used, in bytes.
+    pub(crate) peak_bytes: u64,
+    /// Bytes that clients who have gone had sent, and were sent.
+    pub(crate) gone_bytes: (u64, u64),
+    /// What is counted of commands.
+    pub(crate) stats: Stats,
     /// Bounds of this database.
     pub limits: Limits,
     /// What `INFO` and `CONFIG GET` say of the server.
@@ -242,6 +257,20 @@ pub struct Facts {
     pub memory_bytes_max: u64,
     /// Tells how much memory the process takes as the system counts, in bytes.
     pub resident_bytes: Option<fn() -> u64>,
+    /// Tells how long the process has worked, in microseconds: for itself, and in the system's name.
+    pub cpu_us: Option<fn() -> (u64, u64)>,
+    /// How much memory the machine has, in bytes.
+    pub machine_bytes: u64,
+    /// Tells the time, in seconds since the Unix epoch, to who is not handed a moment.
+    pub clock_s: Option<fn() -> u64>,
+    /// A clock that only tells how long something takes, in microseconds from anywhere.
+    pub clock_us: Option<fn() -> u64>,
+    /// Holds up the thread for so many microseconds.
+    pub sleep_us: Option<fn(u64)>,
+    /// Whether what is on disk is well.
+    pub health: Option<Health>,
+    /// Whether the operator allows `DEBUG`.
+    pub allows_debug: bool,
     /// `always`, `everysec` or `no`, in the words of `appendfsync`.
     pub durability: &'static str,
     /// Commands executed on this database.
@@ -252,8 +281,47 @@ pub struct Facts {
     pub misses: u64,
     /// Keys removed because their deadline passed.
     pub expired: u64,
+    /// Fields of hashes removed because their deadline passed.
+    pub expired_fields: u64,
     /// Connections accepted so far.
     pub connections: u64,
+    /// Commands that changed something since somebody asked for a snapshot last.
+    pub changes: u64,
+    /// What users were refused.
+    pub denied: Denied,
+}
+
+/// What users were refused, by what it was about.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the names are those of INFO")]
+pub struct Denied {
+    pub auth: u64,
+    pub command: u64,
+    pub key: u64,
+    pub channel: u64,
+}
+
+/// How what is on disk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Nothing can be written any more.
+    pub log_failed: bool,
+    /// The last checkpoint did not work.
+    pub checkpoint_failed: bool,
+    /// Checkpoints that did.
+    pub checkpoints: u64,
+    /// When the last of them ended, in seconds since the Unix epoch; 0 if there was none.
+    pub checkpointed_s: u64,
+}
+
+/// Asks how what is on disk is.
+#[derive(Clone)]
+pub struct Health(pub Arc<dyn Fn() -> Condition + Send + Sync>);
+
+impl std::fmt::Debug for Health {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (self.0)().fmt(out)
+    }
 }
 
 impl Hub {
@@ -356,6 +424,13 @@ impl Hub {
         !self.channels.is_empty() || !self.patterns.is_empty() || !self.monitors.is_empty()
     }
 
+    // --- memory --------------------------------------------------------------------------------------------------
+
+    /// Whether keys that take so many bytes are more than `maxmemory` allows.
+    pub const fn is_full(&self, key_bytes: usize) -> bool {
+        self.settings.maxmemory > 0 && MEMORY_BASE + key_bytes as u64 > self.settings.maxmemory
+    }
+
     // --- what was refused ----------------------------------------------------------------------------------------
 
     /// Notes for `ACL LOG` that a client was refused a command, after `MULTI` or by itself.
@@ -380,11 +455,17 @@ impl Hub {
         now_ms: u64,
     ) {
         let name = crate::table::full_name(command);
+        match denial {
+            Denial::Command => self.facts.denied.command += 1,
+            Denial::Key(_) => self.facts.denied.key += 1,
+            Denial::Channel(_) => self.facts.denied.channel += 1,
+        }
         self.acl_log.denied(denial, &name, context, &client.user, client.line(now_ms), now_ms);
     }
 
     /// Notes that a client gave a wrong password for a user.
     pub fn note_wrong_password(&mut self, command: &str, user: &[u8], client: &Client, now_ms: u64) {
+        self.facts.denied.auth += 1;
         self.acl_log.not_let_in(command, user, client.line(now_ms), now_ms);
     }
 
@@ -431,15 +512,27 @@ impl Hub {
         self.broken.contains(&client)
     }
 
-    /// A parked command waits for keys.
-    pub fn wait(&mut self, ticket: Ticket, keys: &[Blob]) {
+    /// A parked command of a client waits for keys; with `even_if_gone` it is told when one goes, too.
+    pub fn wait(&mut self, ticket: Ticket, client: ClientId, keys: &[Blob], even_if_gone: bool) {
+        self.blocked += 1;
+        if even_if_gone {
+            self.waiting_for_none.insert(ticket);
+        }
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.blocked = true;
+        }
         for key in keys {
             self.waiting.entry(key.clone()).or_default().insert(ticket);
         }
     }
 
     /// A parked command no longer waits.
-    pub fn stop_waiting(&mut self, ticket: Ticket, keys: &[Blob]) {
+    pub fn stop_waiting(&mut self, ticket: Ticket, client: ClientId, keys: &[Blob]) {
+        self.blocked = self.blocked.saturating_sub(1);
+        self.waiting_for_none.remove(&ticket);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.blocked = false;
+        }
         for key in keys {
             if let Some(tickets) = self.waiting.get_mut(key) {
                 tickets.remove(&ticket);
@@ -448,6 +541,20 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// How many commands wait for keys, how many keys that are, and how many of those somebody waits for who is told when
+    /// the key goes, too.
+    pub(crate) fn waits(&self) -> (usize, usize, usize) {
+        let none = |tickets: &&BTreeSet<Ticket>| tickets.iter().any(|ticket| self.waiting_for_none.contains(ticket));
+        let gone = if self.waiting_for_none.is_empty() { 0 } else { self.waiting.values().filter(none).count() };
+        (self.blocked, self.waiting.len(), gone)
+    }
+
+    /// How many clients watch keys, and how many keys.
+    pub(crate) fn watches(&self) -> (usize, usize) {
+        let clients: BTreeSet<ClientId> = self.watched.values().flat_map(BTreeMap::keys).copied().collect();
+        (clients.len(), self.watched.values().map(BTreeMap::len).sum())
     }
 
     /// Keys somebody waits for.
@@ -475,6 +582,7 @@ impl Hub {
             && let Some(oldest) = kept.order.pop_front()
         {
             kept.bytes -= kept.by_name.remove(&oldest).map_or(0, |source| source.len());
+            self.evicted_scripts += 1;
         }
     }
 
@@ -504,6 +612,8 @@ impl Hub {
         self.unwatch(client.id, client.watching.iter().map(|(key, _)| key));
         self.monitors.remove(&client.id);
         self.clients.remove(&client.id);
+        self.gone_bytes.0 += client.received_bytes;
+        self.gone_bytes.1 += client.sent_bytes;
     }
 }
 
@@ -538,6 +648,8 @@ mod tests {
             ("KEg$lshzxetd", "AKE"),
             ("KEa", "aKE"),
             ("KEAa", "AKE"),
+            ("KEAmn", "AKEm"),
+            ("KEmn$", "$nKEm"),
         ] {
             assert_eq!(Notifications::parse(text.as_bytes()).unwrap().text(), printed, "{text}");
         }

@@ -15,6 +15,7 @@ use dormouse_proto::Blob;
 use crate::codec::{Corrupt, Reader, put_int};
 use crate::libraries::{Libraries, Shelf};
 use crate::scan_map::ScanMap;
+use crate::settings::Encodings;
 use crate::value::Value;
 
 /// Version of the layout of a stored record.
@@ -78,6 +79,10 @@ pub struct Entry {
     pub stored: Stored,
     /// Whether it was used since the eviction hand last passed.
     pub hot: bool,
+    /// Whether it is a string that was changed in place, which Redis keeps in another form.
+    pub raw: bool,
+    /// When it was last used, in seconds since the Unix epoch; what was not in memory was used when it came there.
+    pub used_s: u32,
 }
 
 impl Entry {
@@ -158,12 +163,68 @@ impl Source for Nothing {
     }
 }
 
+/// Deadlines with the hashes of their keys, and their sum.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Deadlines {
+    set: BTreeSet<(u64, u64)>,
+    sum: u128,
+}
+
+impl Deadlines {
+    fn insert(&mut self, at: (u64, u64)) {
+        if self.set.insert(at) {
+            self.sum += u128::from(at.0);
+        }
+    }
+
+    fn remove(&mut self, at: &(u64, u64)) {
+        if self.set.remove(at) {
+            self.sum = self.sum.saturating_sub(u128::from(at.0));
+        }
+    }
+}
+
+/// How many values of each type are how long, by powers of two: for `INFO keysizes`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sizes(Vec<[u64; SIZES]>);
+
+/// Lengths that are told apart: none, and as many as a length has bits.
+const SIZES: usize = 1 + usize::BITS as usize;
+
+impl Sizes {
+    /// Where a value is counted, if it is.
+    fn place(value: &Value) -> Option<(usize, usize)> {
+        let (kind, len) = value.size()?;
+        Some((kind, (usize::BITS - len.leading_zeros()) as usize))
+    }
+
+    fn add(&mut self, value: Option<&Value>) {
+        let Some((kind, at)) = value.and_then(Self::place) else { return };
+        if kind >= self.0.len() {
+            self.0.resize(kind + 1, [0; SIZES]);
+        }
+        self.0[kind][at] += 1;
+    }
+
+    fn take(&mut self, place: Option<(usize, usize)>) {
+        if let Some(count) = place.and_then(|(kind, at)| self.0.get_mut(kind)?.get_mut(at)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Of a type: the least length that is counted together, and how many values have such a length.
+    pub(crate) fn of(&self, kind: usize) -> impl Iterator<Item = (u64, u64)> {
+        let counts = self.0.get(kind).into_iter().flatten().enumerate().filter(|(_, count)| **count > 0);
+        counts.map(|(at, count)| (if at == 0 { 0 } else { 1 << (at - 1) }, *count))
+    }
+}
+
 /// The keys of one database; see the module's text.
 #[derive(Clone, Debug, Default)]
 pub struct Keyspace {
     map: ScanMap<Entry>,
     /// (deadline, hash) of every entry that has both a value and a deadline.
-    expiry: BTreeSet<(u64, u64)>,
+    expiry: Deadlines,
     /// (deadline, hash) of every value a part of which dies, by the first that does.
     parts: BTreeSet<(u64, u64)>,
     dirty: Vec<(u64, Blob)>,
@@ -172,6 +233,10 @@ pub struct Keyspace {
     bytes: usize,
     epoch: u32,
     flushed_seq: u64,
+    /// How long values in memory are.
+    sizes: Sizes,
+    /// Now, for [`Entry::used_s`].
+    now_s: u32,
     /// Libraries of functions, which are no keys and stay when the keys go.
     pub(crate) shelf: Shelf,
 }
@@ -209,7 +274,28 @@ impl Keyspace {
 
     /// How many keys in memory have a deadline.
     pub fn with_deadline(&self) -> usize {
-        self.expiry.len()
+        self.expiry.set.len()
+    }
+
+    /// How many values in memory have parts with deadlines of their own.
+    pub fn with_parts_deadline(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// How long keys in memory that have a deadline live on average, in milliseconds.
+    pub fn mean_life_ms(&self, now_ms: u64) -> u64 {
+        let mean = self.expiry.sum.checked_div(self.expiry.set.len() as u128);
+        mean.map_or(0, |mean| u64::try_from(mean).unwrap_or(u64::MAX).saturating_sub(now_ms))
+    }
+
+    /// How long values in memory are.
+    pub(crate) const fn sizes(&self) -> &Sizes {
+        &self.sizes
+    }
+
+    /// Says what time it is, for what is used from now on.
+    pub const fn set_now(&mut self, now_ms: u64) {
+        self.now_s = (now_ms / 1_000) as u32;
     }
 
     /// How many keys memory is ahead of the store by.
@@ -258,10 +344,31 @@ impl Keyspace {
         }
         let Record { value, expires_at, seq } = record;
         let stored = Stored::of(&value, expires_at);
-        let entry = Entry { value: Some(value), expires_at, seq, dirty: false, stored, hot: true };
+        let (hot, raw, used_s) = (true, false, self.now_s);
+        let entry = Entry { value: Some(value), expires_at, seq, dirty: false, stored, hot, raw, used_s };
         self.count_in(hash, key, &entry);
         self.cold = self.cold.saturating_sub(1);
         self.map.insert_hashed(hash, Blob::from(key), entry);
+    }
+
+    /// Reads every value in memory back from its bytes, as if it came from the store.
+    pub(crate) fn reread(&mut self, encodings: &Encodings) -> Result<(), Corrupt> {
+        let keys: Vec<(u64, Blob)> =
+            self.map.starting_at(0, usize::MAX).into_iter().map(|(h, key, _)| (h, key.clone())).collect();
+        let mut bytes = Vec::new();
+        for (hash, key) in keys {
+            let Some(entry) = self.map.get_mut_hashed(hash, &key) else { continue };
+            let Some(value) = &mut entry.value else { continue };
+            bytes.clear();
+            value.write(&mut bytes);
+            let before = value.memory_bytes();
+            let mut read = Value::read(&mut Reader::new(&bytes))?;
+            read.adapt(encodings);
+            *value = read;
+            entry.raw = false;
+            self.bytes = (self.bytes + value.memory_bytes()).saturating_sub(before);
+        }
+        Ok(())
     }
 
     /// Looks a cold key up in the store.
@@ -277,6 +384,7 @@ impl Keyspace {
         let Some(value) = &entry.value else { return };
         self.live += 1;
         self.bytes += value.memory_bytes();
+        self.sizes.add(Some(value));
         if entry.expires_at != 0 {
             self.expiry.insert((entry.expires_at, hash));
         }
@@ -288,6 +396,7 @@ impl Keyspace {
         let Some(value) = &entry.value else { return };
         self.live -= 1;
         self.bytes = self.bytes.saturating_sub(value.memory_bytes());
+        self.sizes.take(Sizes::place(value));
         if entry.expires_at != 0 {
             self.expiry.remove(&(entry.expires_at, hash));
         }
@@ -307,6 +416,7 @@ impl Keyspace {
     ) -> Option<(Option<Value>, u64)> {
         self.bytes += value.as_ref().map_or(0, Value::memory_bytes);
         self.live += u64::from(value.is_some());
+        self.sizes.add(value.as_ref());
         if value.is_some() && expires_at != 0 {
             self.expiry.insert((expires_at, hash));
         }
@@ -316,20 +426,22 @@ impl Keyspace {
             self.bytes += ENTRY_BYTES + heap_bytes(key);
             let key = Blob::from(key);
             self.dirty.push((hash, key.clone()));
-            let entry = Entry { value, expires_at, seq, dirty: true, stored: Stored::NO, hot: true };
+            let (stored, raw, used_s) = (Stored::NO, false, self.now_s);
+            let entry = Entry { value, expires_at, seq, dirty: true, stored, hot: true, raw, used_s };
             self.map.insert_hashed(hash, key, entry);
             return None;
         };
         let old = (std::mem::replace(&mut entry.value, value), entry.expires_at);
         entry.expires_at = expires_at;
         entry.seq = seq;
-        entry.hot = true;
+        (entry.hot, entry.raw, entry.used_s) = (true, false, self.now_s);
         if !entry.dirty {
             entry.dirty = true;
             self.dirty.push((hash, Blob::from(key)));
         }
         if let Some(value) = &old.0 {
             self.bytes = self.bytes.saturating_sub(value.memory_bytes());
+            self.sizes.take(Sizes::place(value));
             self.live -= 1;
             // The same deadline may have been put in above; only a different one goes.
             if old.1 != 0 && (old.1 != expires_at || entry.value.is_none()) {
@@ -351,7 +463,8 @@ impl Keyspace {
             self.dirty.push((hash, Blob::from(key)));
         }
         let seq_before = std::mem::replace(&mut entry.seq, seq);
-        entry.hot = true;
+        (entry.hot, entry.used_s) = (true, self.now_s);
+        let size_before = entry.value.as_ref().and_then(Sizes::place);
         let before = entry.value.as_ref().map_or(0, Value::memory_bytes);
         let part_before = entry.value.as_ref().and_then(Value::next_due);
         Some(Loan {
@@ -364,13 +477,25 @@ impl Keyspace {
             live: &mut self.live,
             expiry: &mut self.expiry,
             parts: &mut self.parts,
+            size_before,
+            sizes: &mut self.sizes,
         })
     }
 
-    /// Marks a key as used.
-    pub(crate) fn find_hot(&mut self, hash: u64, key: &[u8]) -> Option<&Entry> {
+    /// Says when a key was used last.
+    pub(crate) fn set_used(&mut self, hash: u64, key: &[u8], used_s: u32) {
+        if let Some(entry) = self.map.get_mut_hashed(hash, key) {
+            entry.used_s = used_s;
+        }
+    }
+
+    /// Marks a key as wanted in memory, and as used if it is.
+    pub(crate) fn find_hot(&mut self, hash: u64, key: &[u8], used: bool) -> Option<&Entry> {
         let entry = self.map.get_mut_hashed(hash, key)?;
         entry.hot = true;
+        if used {
+            entry.used_s = self.now_s;
+        }
         Some(entry)
     }
 
@@ -394,13 +519,14 @@ impl Keyspace {
         let key = Blob::from(key);
         self.dirty.push((hash, key.clone()));
         let stored = Stored(deadline);
-        let entry = Entry { value: None, expires_at: 0, seq, dirty: true, stored, hot: false };
+        let (hot, raw, used_s) = (false, false, self.now_s);
+        let entry = Entry { value: None, expires_at: 0, seq, dirty: true, stored, hot, raw, used_s };
         self.map.insert_hashed(hash, key, entry);
     }
 
     /// Hashes of keys whose deadline is at or before `now_ms`, earliest first, at most `count`.
     pub fn due(&self, now_ms: u64, count: usize) -> Vec<u64> {
-        self.expiry.range(..=(now_ms, u64::MAX)).take(count).map(|&(_, hash)| hash).collect()
+        self.expiry.set.range(..=(now_ms, u64::MAX)).take(count).map(|&(_, hash)| hash).collect()
     }
 
     /// Hashes of keys a part of whose value dies at or before `now_ms`, earliest first, at most `count`.
@@ -415,7 +541,7 @@ impl Keyspace {
 
     /// The earliest deadline of a key in memory.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.expiry.first().map(|&(deadline, _)| deadline)
+        self.expiry.set.first().map(|&(deadline, _)| deadline)
     }
 
     /// When the first part of a value in memory dies.
@@ -537,8 +663,10 @@ pub(crate) struct Loan<'a> {
     part_before: Option<u64>,
     bytes: &'a mut usize,
     live: &'a mut u64,
-    expiry: &'a mut BTreeSet<(u64, u64)>,
+    expiry: &'a mut Deadlines,
     parts: &'a mut BTreeSet<(u64, u64)>,
+    size_before: Option<(usize, usize)>,
+    sizes: &'a mut Sizes,
 }
 
 impl Loan<'_> {
@@ -575,6 +703,10 @@ impl Drop for Loan<'_> {
     fn drop(&mut self) {
         let after = self.entry.value.as_ref().map_or(0, Value::memory_bytes);
         *self.bytes = (*self.bytes + after).saturating_sub(self.before);
+        if self.entry.value.as_ref().and_then(Sizes::place) != self.size_before {
+            self.sizes.take(self.size_before);
+            self.sizes.add(self.entry.value.as_ref());
+        }
         let part = self.entry.value.as_ref().and_then(Value::next_due);
         if part != self.part_before {
             if let Some(at) = self.part_before {

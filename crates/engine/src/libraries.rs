@@ -54,6 +54,11 @@ impl FunctionFlags {
         self.0 & FLAGS[0].1 != 0
     }
 
+    /// It may run while memory is full.
+    pub(crate) const fn allow_oom(self) -> bool {
+        self.0 & FLAGS[1].1 != 0
+    }
+
     /// It may name the keys it was given only.
     pub(crate) const fn key_locking(self) -> bool {
         self.0 & FLAGS[5].1 != 0

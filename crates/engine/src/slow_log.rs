@@ -1,16 +1,15 @@
 //! What took long: the log behind `SLOWLOG`.
 //!
-//! The engine has no clock, so whoever runs a command asks its watchdog before and after, and only for commands that may
-//! take long: what Redis calls fast, and `SET`, are not timed unless somebody has set a threshold of their own. So a server
-//! that only reads and writes single values never looks at the clock for this.
+//! How long commands take is measured where they are counted (`stats.rs`): of those that Redis calls fast, and of `SET`, only
+//! some, unless somebody has set a threshold of their own. Passwords are left out of what is kept.
 
 use std::collections::VecDeque;
 
 use dormouse_proto::{Args, Blob};
 
 use crate::client::{Client, Door};
-use crate::command::Command;
-use crate::txn::{Outcome, Stop, Txn};
+use crate::command::{Command, Run, Session};
+use crate::txn::{Outcome, Txn};
 use crate::types::monitor::NO_ADDRESS;
 use crate::types::monitor::redacted;
 
@@ -62,11 +61,10 @@ impl Default for SlowLog {
 }
 
 impl SlowLog {
-    /// Whether a command is worth a look at the clock.
-    const fn times(&self, command: &Command) -> bool {
-        self.slower_than_us >= 0
-            && !command.is_admin()
-            && (self.times_all || !(command.is_fast() || command.is_brief()))
+    /// Whether a command that took so long is noted. What carries nothing but a password is not.
+    const fn wants(&self, command: &Command, took_us: u64) -> bool {
+        let is_login = matches!(command.run, Run::Session(Session::Auth | Session::Hello));
+        self.slower_than_us >= 0 && took_us >= self.slower_than_us.unsigned_abs() && !is_login
     }
 
     fn note(&mut self, at_s: u64, took_us: u64, client: &Client, args: Args<'_>) {
@@ -98,18 +96,15 @@ fn shorten(args: Args<'_>) -> Vec<Blob> {
 impl Txn<'_> {
     /// As [`Txn::run`], noting the command if it takes long, without its passwords.
     pub fn run_timed(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
-        if !self.hub().slow_log.times(command) {
-            return self.run(command, args);
-        }
-        let begun_us = self.clock_us();
         let outcome = self.run(command, args);
-        let took_us = self.clock_us().saturating_sub(begun_us);
-        let is_slow = took_us >= self.hub().slow_log.slower_than_us.unsigned_abs();
-        if is_slow && !matches!(outcome, Err(Stop::Block(_) | Stop::Aborted)) {
-            let at_s = self.now_ms() / 1_000;
+        let Some(took_us) = self.took_us else { return outcome };
+        let at_s = self.now_ms() / 1_000;
+        if self.hub().slow_log.wants(command, took_us) {
             let client = self.client().clone();
             self.hub().slow_log.note(at_s, took_us, &client, &redacted(command, args));
         }
+        let event = if command.is_fast() { "fast-command" } else { "command" };
+        self.hub().note_spike(event, took_us, at_s);
         outcome
     }
 }
@@ -135,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quick_is_not_timed_unless_asked() {
+    fn what_is_quick_is_not_noted() {
         let command = |name: &[u8]| crate::table::by_name(name).unwrap();
         let mut log = SlowLog::default();
-        assert!(!log.times(command(b"GET")) && !log.times(command(b"SET")) && log.times(command(b"KEYS")));
-        log.times_all = true;
-        assert!(log.times(command(b"GET")));
+        assert!(!log.wants(command(b"GET"), 9_999) && log.wants(command(b"GET"), 10_000));
+        log.slower_than_us = 0;
+        assert!(log.wants(command(b"GET"), 0) && !log.wants(command(b"AUTH"), 0));
         log.slower_than_us = -1;
-        assert!(!log.times(command(b"KEYS")));
+        assert!(!log.wants(command(b"KEYS"), u64::MAX));
     }
 }

@@ -10,8 +10,8 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    acl, array, bitmap, connection, dump, function, generic, geo, hash, hyperloglog, json, list, monitor, object,
-    pubsub, scripting, server, set, slow, sort, standalone, stream, string, transaction, zset,
+    acl, array, bitmap, connection, debug, dump, function, generic, geo, hash, hyperloglog, json, list, monitor,
+    object, pubsub, scripting, server, set, slow, sort, standalone, stream, string, transaction, zset,
 };
 
 /// Rows by type, in reading order. A static, so that each row has one address.
@@ -41,6 +41,7 @@ static ROWS: &[&[Command]] = &[
     monitor::ROWS,
     slow::ROWS,
     standalone::ROWS,
+    debug::ROWS,
     acl::ROWS,
 ];
 

@@ -8,6 +8,7 @@ use dormouse_proto::{Blob, Reply};
 
 use crate::acl::Users;
 use crate::client::{Client, ClientId, Door, Grant};
+use crate::command::Group;
 use crate::hub::{Hub, Notifications};
 use crate::keyspace::{Keyspace, Nothing};
 use crate::moment::Moment;
@@ -79,14 +80,17 @@ impl Bench {
             Err(error) => return Err(error.into()),
         };
         let (before, users_before) = (dump(&self.space), users(&self.hub.users));
-        let events = (self.hub.facts.hits, self.hub.facts.misses);
+        let facts = self.hub.facts.clone();
+        // What is counted of commands shows in replies of this group alone.
+        let stats = (command.group == Group::Server).then(|| self.hub.stats.clone());
         let client = self.client.clone();
         let mut txn = self.begin(true);
         let first = txn.run(command, args);
         txn.rollback();
         assert_eq!(dump(&self.space), before, "a rollback of {args:?} left something behind");
         assert_eq!(users(&self.hub.users), users_before, "a rollback of {args:?} left a user behind");
-        (self.hub.facts.hits, self.hub.facts.misses) = events;
+        self.hub.facts = facts;
+        self.hub.stats = stats.unwrap_or_else(|| std::mem::take(&mut self.hub.stats));
         self.client = client;
 
         let mut txn = self.begin(false);

@@ -15,14 +15,15 @@ pub use crate::block::Block;
 use crate::client::{Client, Grant};
 use crate::codec::{put_bytes, put_int};
 use crate::command::{Command, Effect};
-use crate::hub::{Event, Hub, Notifications, Scripts};
+use crate::hub::{Event, Hub, Scripts};
 use crate::keyspace::{Due, Keyspace, Loan, Source, SourceError};
 use crate::libraries::{self, Libraries, Library};
 use crate::moment::{Moment, Random};
 use crate::scan_map::{Cursor, hash};
+use crate::settings::Settings;
 use crate::types::hash::{Change, Hash};
 use crate::types::monitor;
-use crate::value::{AnyChange, Kind, Value};
+use crate::value::{AnyChange, Kind, Type, Value};
 use crate::watchdog::Watchdog;
 
 /// Effects, as the journal writes them. Each follows the key it is about, which is written once for a run of effects.
@@ -56,6 +57,11 @@ const LOADED_BYTES_MAX: usize = 4 << 20;
 
 /// Room made for the effects of a key before they are known, so that the usual ones find it.
 const JOURNAL_ROOM: usize = 128;
+
+/// Memory holds more than `maxmemory`.
+pub const OUT_OF_MEMORY: CommandError = CommandError::text("OOM command not allowed when used memory > 'maxmemory'.");
+/// There are fewer replicas than `min-replicas-to-write`.
+pub const NO_REPLICAS: CommandError = CommandError::text("NOREPLICAS Not enough good replicas to write.");
 
 /// Why a handler stopped without a reply.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +145,14 @@ pub struct Txn<'a> {
     pub(crate) may_block: bool,
     /// Whether the command at work has waited for its keys.
     resumed: bool,
+    /// Whether a key that the command at work looks at counts as used.
+    pub(crate) uses: bool,
+    /// How long the last command took, in microseconds, if it was timed.
+    pub(crate) took_us: Option<u64>,
+    /// Whether memory was full when the script at work began, and how many effects there were then.
+    script_began: (bool, usize),
+    /// The script at work may fill memory further.
+    pub(crate) may_overfill: bool,
     /// Restrictions of the script at work, if any.
     pub(crate) script: Option<crate::script::Scope>,
 }
@@ -207,7 +221,7 @@ enum Undo {
     Rename { from: Blob, to: Blob },
     Flush(Box<Keyspace>),
     Scripts(Scripts),
-    Events(Notifications),
+    Settings(Box<Settings>),
     Library(libraries::Change),
     User { name: Blob, user: Option<Arc<User>> },
 }
@@ -276,6 +290,7 @@ impl<'a> Txn<'a> {
         let touched = hub.tracks_keys().then(Vec::new);
         let shown = hub.is_monitored().then(Vec::new);
         let flushed_seq = space.flushed_seq();
+        space.set_now(moment.now_ms());
         Self {
             space,
             source,
@@ -296,6 +311,10 @@ impl<'a> Txn<'a> {
             only_read: true,
             may_block: true,
             resumed: false,
+            uses: true,
+            took_us: None,
+            script_began: (false, 0),
+            may_overfill: false,
             script: None,
         }
     }
@@ -345,23 +364,48 @@ impl<'a> Txn<'a> {
                 }
                 Undo::Flush(old) => self.space.unflush(*old),
                 Undo::Scripts(old) => drop(self.hub.replace_scripts(old)),
-                Undo::Events(old) => self.hub.events = old,
+                Undo::Settings(old) => drop(self.hub.obey(*old)),
                 Undo::Library(change) => drop(self.space.shelf.apply(change, self.seq)),
                 Undo::User { name, user } => drop(Arc::make_mut(&mut self.hub.users).put(&name, user)),
             }
         }
     }
 
-    /// Runs one command that has passed every check.
+    /// Runs one command that has passed every check, and counts it.
     pub fn run(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
+        let begun_us = self.hub.is_timed(command).then(|| self.clock_us());
+        let (errors, effects) = (self.hub.stats.error_replies, self.journal.len());
+        let outcome = self.run_uncounted(command, args);
+        if matches!(outcome, Err(Stop::Block(_) | Stop::Aborted)) {
+            // It is counted once it has run to an end.
+            self.took_us = None;
+            return outcome;
+        }
+        let error = match &outcome {
+            Ok(Reply::Error(error)) | Err(Stop::Error(error)) => Some(error),
+            _ => None,
+        };
+        self.took_us = begun_us.map(|begun_us| self.clock_us().saturating_sub(begun_us));
+        self.client.commands += 1;
+        self.hub.count(command, self.took_us, error, errors);
+        // What a script changes is counted with the commands that it runs.
+        self.hub.facts.changes += u64::from(self.journal.len() > effects && !command.is_script());
+        outcome
+    }
+
+    fn run_uncounted(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
         if self.shown.is_some() && !self.resumed && !command.is_admin() {
             self.show(args);
+        }
+        if self.hub.settings.restrict() {
+            self.check_settings(command)?;
         }
         command.check_limits(self, args)?;
         if self.journal.len() > self.hub.limits.journal_bytes_max && command.effect == Effect::Writes {
             return Err(CommandError::RecordTooLarge.into());
         }
         self.reading = command.effect == Effect::Reads;
+        self.uses = !(command.looks_aside() || self.client.leaves_untouched);
         self.only_read &= command.effect != Effect::Writes;
         let reply = (command.handler())(self, args)?;
         let limit = self.hub.limits.reply_bytes_max;
@@ -369,6 +413,44 @@ impl<'a> Txn<'a> {
             return Err(CommandError::ReplyTooLarge(limit).into());
         }
         Ok(reply)
+    }
+
+    /// Whether what was set with `CONFIG SET` refuses a command: memory is full, or a write wants replicas. A script that has
+    /// begun to write before memory was full may go on.
+    fn check_settings(&mut self, command: &Command) -> Result<(), CommandError> {
+        let full = self.hub.is_full(self.space.memory_bytes());
+        if command.is_script() {
+            self.script_began = (full, self.journal.len());
+            self.may_overfill = false;
+            return Ok(());
+        }
+        let counts = match &self.script {
+            Some(_) => self.script_began == (true, self.journal.len()) && !self.may_overfill,
+            None => full,
+        };
+        if counts && command.may_grow() {
+            return Err(OUT_OF_MEMORY);
+        }
+        if self.hub.settings.replicas_min > 0 && command.effect == Effect::Writes {
+            return Err(NO_REPLICAS);
+        }
+        Ok(())
+    }
+
+    /// Whether what was set with `CONFIG SET` refuses a script before it begins. One that says nothing of itself may begin:
+    /// what it runs is checked one by one.
+    pub(crate) fn check_script(&mut self, says: bool, allows_oom: bool, no_writes: bool) -> Result<(), CommandError> {
+        self.may_overfill = allows_oom;
+        if !self.hub.settings.restrict() || !says || no_writes {
+            return Ok(());
+        }
+        if self.hub.settings.replicas_min > 0 {
+            return Err(NO_REPLICAS);
+        }
+        if self.script_began.0 && !allows_oom {
+            return Err(OUT_OF_MEMORY);
+        }
+        Ok(())
     }
 
     /// Shows a command to clients that see every one.
@@ -432,7 +514,7 @@ impl<'a> Txn<'a> {
 
     /// A clock that only tells how long something takes, in microseconds.
     pub fn clock_us(&self) -> u64 {
-        self.watchdog.clock_us()
+        self.hub.facts.clock_us.map_or_else(|| self.watchdog.clock_us(), |clock_us| clock_us())
     }
 
     /// Whether the script at work must end.
@@ -473,6 +555,7 @@ impl<'a> Txn<'a> {
             let mut edit = self.open::<Hash>(hash, key, false);
             edit.apply(Change::Bury { until: now_ms, count: due as u64 });
         }
+        self.hub.facts.expired_fields += due as u64;
         self.notify(Event::Hash, "hexpired", key);
         if emptied {
             self.notify(Event::Generic, "del", key);
@@ -484,7 +567,7 @@ impl<'a> Txn<'a> {
     pub fn touch(&mut self, key: &[u8]) -> Result<(), Stop> {
         let hash = hash(key);
         self.load(hash, key)?;
-        if let Some(entry) = self.space.find_hot(hash, key) {
+        if let Some(entry) = self.space.find_hot(hash, key, self.uses) {
             // Its own number says nothing of what it found.
             self.seen = self.seen.max(if entry.seq == self.seq { 0 } else { entry.seq });
         }
@@ -505,7 +588,7 @@ impl<'a> Txn<'a> {
     pub fn value(&mut self, key: &[u8]) -> Result<Option<&Value>, Stop> {
         let (hash, now_ms) = (hash(key), self.now_ms());
         self.load(hash, key)?;
-        let hit = self.space.find_hot(hash, key).map(|entry| (entry.seq, entry.alive_at(now_ms).is_some()));
+        let hit = self.space.find_hot(hash, key, self.uses).map(|entry| (entry.seq, entry.alive_at(now_ms).is_some()));
         if let Some((seq, _)) = hit {
             self.seen = self.seen.max(seq);
         }
@@ -643,6 +726,7 @@ impl<'a> Txn<'a> {
     fn bury(&mut self, hash: u64, key: &[u8]) {
         self.take_out(hash, key);
         self.buried(key);
+        self.hub.facts.expired += 1;
         self.notify(Event::Expired, "expired", key);
     }
 
@@ -654,7 +738,8 @@ impl<'a> Txn<'a> {
     }
 
     /// Sets the whole value of a key.
-    pub fn put(&mut self, key: &[u8], value: Value, deadline: Deadline) -> Result<(), Stop> {
+    pub fn put(&mut self, key: &[u8], mut value: Value, deadline: Deadline) -> Result<(), Stop> {
+        value.adapt(&self.hub.settings.encodings);
         if value.memory_bytes() > self.hub.limits.record_bytes_max {
             return Err(CommandError::RecordTooLarge.into());
         }
@@ -672,8 +757,12 @@ impl<'a> Txn<'a> {
         self.journal.put(key, &value, expires_at);
         let old = self.space.replace(hash, key, Some(value), expires_at, self.seq);
         let (value, expires_at) = old.unwrap_or_default();
+        let is_new = value.is_none();
         self.journal.undo(|| Undo::Replace { hash, key: Blob::from(key), value, expires_at });
         self.touched(key);
+        if is_new {
+            self.notify(Event::New, "new", key);
+        }
         Ok(())
     }
 
@@ -705,6 +794,7 @@ impl<'a> Txn<'a> {
         self.journal.undo(|| Undo::Rename { from: Blob::from(from), to: Blob::from(to) });
         self.touched(from);
         self.touched(to);
+        self.notify(Event::New, "new", to);
         Ok(true)
     }
 
@@ -736,8 +826,9 @@ impl<'a> Txn<'a> {
                 self.journal.about(key);
                 self.journal.bytes.extend([op::CREATE, T::TYPE as u8]);
                 self.space.replace(hash, key, Some(T::default().into_value()), 0, self.seq);
-                let key = Blob::from(key);
-                self.journal.undo(|| Undo::Replace { hash, key, value: None, expires_at: 0 });
+                let made = Blob::from(key);
+                self.journal.undo(|| Undo::Replace { hash, key: made, value: None, expires_at: 0 });
+                self.notify(Event::New, "new", key);
                 true
             }
         };
@@ -746,8 +837,11 @@ impl<'a> Txn<'a> {
 
     fn open<T: Kind>(&mut self, hash: u64, key: &[u8], made: bool) -> Edit<'_, T> {
         let loan = self.space.lend(hash, key, self.seq).expect("the entry has a value: it was just seen or made");
+        if let Some(value) = loan.entry.value.as_mut().and_then(T::of_mut) {
+            value.adapt(&self.hub.settings.encodings);
+        }
         let (journal, touched) = (&mut self.journal, &mut self.touched);
-        Edit { loan, hash, journal, touched, key: Blob::from(key), changed: made, kind: std::marker::PhantomData }
+        Edit { loan, hash, journal, touched, key: Blob::from(key), changed: made, made, kind: std::marker::PhantomData }
     }
 
     /// As [`Self::edit`], or nothing if the key is missing.
@@ -797,10 +891,29 @@ impl<'a> Txn<'a> {
         self.journal.undo(|| Undo::Scripts(old));
     }
 
-    /// Changes what is announced of keys.
-    pub fn set_events(&mut self, events: Notifications) {
-        let old = std::mem::replace(&mut self.hub.events, events);
-        self.journal.undo(|| Undo::Events(old));
+    /// Reads every value in memory back from its bytes.
+    pub(crate) fn reread(&mut self) -> Result<(), Stop> {
+        let encodings = self.hub.settings.encodings;
+        self.space.reread(&encodings).map_err(|_| Stop::Error(CommandError::StoreFailed))
+    }
+
+    /// Says when a key that is there was used last, in seconds since the Unix epoch.
+    pub(crate) fn set_used(&mut self, key: &[u8], used_s: u32) {
+        self.space.set_used(hash(key), key, used_s);
+    }
+
+    /// What memory knows of a key; as after [`Self::touch`], without that counting as its use.
+    pub(crate) fn entry(&mut self, key: &[u8]) -> Result<Option<&crate::keyspace::Entry>, Stop> {
+        let (hash, now_ms) = (hash(key), self.now_ms());
+        self.uses = false;
+        self.touch(key)?;
+        Ok(self.space.find(hash, key).filter(|entry| entry.alive_at(now_ms).is_some()))
+    }
+
+    /// Changes what `CONFIG SET` may change.
+    pub(crate) fn put_settings(&mut self, settings: Settings) {
+        let old = self.hub.obey(settings);
+        self.journal.undo(|| Undo::Settings(Box::new(old)));
     }
 
     /// Removes keys whose deadline has passed, and then parts of values, of at most `count` keys in memory and few enough
@@ -924,6 +1037,7 @@ pub struct Edit<'t, T: Kind> {
     touched: &'t mut Option<Vec<Touched>>,
     key: Blob,
     changed: bool,
+    made: bool,
     kind: std::marker::PhantomData<T>,
 }
 
@@ -964,6 +1078,7 @@ impl<T: Kind> Drop for Edit<'_, T> {
         if let Some(touched) = self.touched {
             touched.push(Touched { key: self.key.clone(), unseen: false });
         }
+        self.loan.entry.raw = T::TYPE == Type::String && !self.made;
         if let Some((value, expires_at)) = self.loan.bury() {
             self.journal.delete(&self.key);
             let (hash, key) = (self.hash, self.key.clone());

@@ -8,6 +8,7 @@
 use dormouse_proto::Blob;
 
 use crate::codec::{Corrupt, Reader};
+use crate::settings::Encodings;
 use crate::types::{array::Array, hash::Hash, json::Json, list::List, set::Set, stream::Stream, zset::ZSet};
 
 /// What every data type can do.
@@ -40,6 +41,9 @@ pub trait Kind: Tagged + Default + Clone {
 
     /// Bytes of memory beyond the entry itself, near enough, in constant time.
     fn memory_bytes(&self) -> usize;
+
+    /// Takes the bounds that decide in which form it is kept from now on. Its content stays as it is.
+    fn adapt(&mut self, _: &Encodings) {}
 
     /// What the value holds, in an order of its own, for tests: equal texts mean equal values.
     fn canonical(&self) -> String;
@@ -128,6 +132,11 @@ macro_rules! kinds {
                 match self { $(Self::$variant(value) => <$kind as Kind>::memory_bytes(value),)* }
             }
 
+            /// See [`Kind::adapt`].
+            pub(crate) fn adapt(&mut self, encodings: &Encodings) {
+                match self { $(Self::$variant(value) => <$kind as Kind>::adapt(value, encodings),)* }
+            }
+
             /// See [`Kind::canonical`].
             pub fn canonical(&self) -> String {
                 match self { $(Self::$variant(value) => <$kind as Kind>::canonical(value),)* }
@@ -197,4 +206,18 @@ kinds! {
     Json(Box<Json>, Json) = 6, "ReJSON-RL";
     /// Strings at indexes.
     Array(Box<Array>, Array) = 7, "array";
+}
+
+impl Value {
+    /// Of a type whose sizes `INFO` tells: its place among them, and its length.
+    pub(crate) fn size(&self) -> Option<(usize, usize)> {
+        Some(match self {
+            Self::String(value) => (0, value.len()),
+            Self::List(value) => (1, value.len()),
+            Self::Set(value) => (2, value.len()),
+            Self::ZSet(value) => (3, value.len()),
+            Self::Hash(value) => (4, value.len()),
+            Self::Stream(_) | Self::Json(_) | Self::Array(_) => return None,
+        })
+    }
 }

@@ -130,6 +130,13 @@ pub(crate) struct Settings {
     #[serde(default)]
     block_over_rest: bool,
 
+    /// Allow DEBUG, for test suites and the curious
+    ///
+    /// Like Redis's enable-debug-command. Whoever may run administrative commands can then hold up everybody (DEBUG SLEEP).
+    #[arg(long, env = "DORMOUSE_DEBUG_COMMAND", value_parser = FalseyValueParser::new())]
+    #[serde(default)]
+    debug_command: bool,
+
     /// Token of the default database, instead of a generated one
     ///
     /// At least 8 printable characters, none of them a quote, $, ` or \\. It is also the password over RESP (user "default").
@@ -282,6 +289,7 @@ pub(crate) struct Config {
     pub(crate) resp: Option<Listen>,
     pub(crate) resp_open: bool,
     pub(crate) block_over_rest: bool,
+    pub(crate) debug_command: bool,
     pub(crate) token: Option<String>,
     pub(crate) read_only_token: Option<String>,
     pub(crate) memory_bytes_max: u64,
@@ -330,6 +338,7 @@ impl Settings {
             resp: self.resp.or(other.resp),
             resp_open: self.resp_open || other.resp_open,
             block_over_rest: self.block_over_rest || other.block_over_rest,
+            debug_command: self.debug_command || other.debug_command,
             token: self.token.or(other.token),
             read_only_token: self.read_only_token.or(other.read_only_token),
             memory: self.memory.or(other.memory),
@@ -368,6 +377,7 @@ impl Settings {
             resp,
             resp_open: self.resp_open,
             block_over_rest: self.block_over_rest,
+            debug_command: self.debug_command,
             token: self.token,
             read_only_token: self.read_only_token,
             memory_bytes_max: self.memory.unwrap_or(MEMORY_DEFAULT).at_least(MEMORY_MIN, "--memory")?,

@@ -231,6 +231,12 @@ fn options(config: &Config, resp: Option<&Doors>) -> Options {
             run_id: format!("{:040x}", u128::from_be_bytes(run_id)),
             started_ms: clock::moment().now_ms(),
             memory_bytes_max: config.memory_bytes_max,
+            cpu_us: Some(clock::cpu_us),
+            machine_bytes: machine_bytes(),
+            clock_s: Some(|| clock::moment().now_ms() / 1_000),
+            clock_us: Some(clock::clock_us),
+            sleep_us: Some(|us| std::thread::sleep(Duration::from_micros(us))),
+            allows_debug: config.debug_command,
             resident_bytes: Some(|| memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64)),
             durability: match config.durability {
                 Durability::Always => "always",
@@ -240,6 +246,14 @@ fn options(config: &Config, resp: Option<&Doors>) -> Options {
             ..Facts::default()
         },
     }
+}
+
+/// How much memory the machine has, in bytes; 0 if nobody says.
+fn machine_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.map_or(0, |kilobytes| kilobytes << 10)
 }
 
 /// Waits for a signal, or until nobody has used the process for as long as it may be idle. Returns what to say of that.

@@ -139,10 +139,15 @@ impl Connection {
             match self.parser.parse(&self.input) {
                 Ok(Parsed::Incomplete { more }) => {
                     self.input.reserve(more.min(AHEAD_BYTES_MAX));
+                    let free = self.input.capacity() - self.input.len();
+                    self.session.client.pending_bytes = (self.input.len(), free);
                     break;
                 }
                 Ok(Parsed::Skip { consumed }) => self.input.advance(consumed),
                 Ok(Parsed::Complete { consumed }) => {
+                    let client = &mut self.session.client;
+                    client.received_bytes += consumed as u64;
+                    client.pending_bytes = (self.input.len(), self.input.capacity() - self.input.len());
                     self.one().await?;
                     self.input.advance(consumed);
                     if self.session.client.closing {
@@ -303,7 +308,9 @@ impl Connection {
 
     fn push(&mut self, reply: &Reply, after: Lsn) {
         let version = if self.session.client.protocol == 3 { Version::Resp3 } else { Version::Resp2 };
+        let before = self.output.len();
         encode(reply, version, &mut self.output);
+        self.session.client.sent_bytes += (self.output.len() - before) as u64;
         self.after = self.after.max(after);
     }
 

@@ -118,6 +118,18 @@ impl Database {
         }
     }
 
+    /// Counts a command that was refused before it ran; none if there is no such command. As [`Self::note_denial`].
+    pub(crate) fn note_rejected(&self, command: Option<&'static Command>, error: &CommandError) {
+        if let Some(mut state) = self.hold() {
+            state.hub.count_rejected(command, error);
+        }
+    }
+
+    /// Counts a command that ran without the lock.
+    pub(crate) fn note_ran(&self, command: &'static Command, error: Option<CommandError>) {
+        self.soon(move |state| state.hub.count_elsewhere(command, error.as_ref()));
+    }
+
     /// Notes for `ACL LOG` that a client gave a wrong password; as [`Self::note_denial`].
     pub(crate) fn note_wrong_password(&self, command: &'static str, user: &[u8], client: &Client) {
         if let Some(mut state) = self.hold() {

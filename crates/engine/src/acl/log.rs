@@ -9,8 +9,10 @@ use dormouse_proto::{Blob, Reply};
 
 use super::Denial;
 
-/// Entries that are kept; the oldest go first (Redis's `acllog-max-len`).
-const ENTRIES_MAX: usize = 128;
+/// Entries that are kept unless told otherwise; the oldest go first (Redis's `acllog-max-len`).
+const ENTRIES: usize = 128;
+/// Most entries that may be asked for.
+const ENTRIES_MAX: usize = 1_000;
 /// How long the same refusal is counted with the one before.
 const SAME_WITHIN_MS: u64 = 60_000;
 /// How much of a key, a channel or a name an entry shows, in bytes.
@@ -48,14 +50,27 @@ struct Entry {
 }
 
 /// See the module's text.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct AclLog {
     /// The latest first.
     entries: VecDeque<Entry>,
+    entries_max: usize,
     next_id: u64,
 }
 
+impl Default for AclLog {
+    fn default() -> Self {
+        Self { entries: VecDeque::new(), entries_max: ENTRIES, next_id: 0 }
+    }
+}
+
 impl AclLog {
+    /// Keeps so many entries from now on.
+    pub(crate) fn keep(&mut self, entries_max: usize) {
+        self.entries_max = entries_max.min(ENTRIES_MAX);
+        self.entries.truncate(self.entries_max);
+    }
+
     /// Notes that a command was refused; `command` is its full name.
     pub(crate) fn denied(
         &mut self,
@@ -105,7 +120,7 @@ impl AclLog {
         let (id, created_ms, updated_ms) = (self.next_id, now_ms, now_ms);
         self.next_id += 1;
         self.entries.push_front(Entry { id, count: 1, reason, context, object, user, client, created_ms, updated_ms });
-        self.entries.truncate(ENTRIES_MAX);
+        self.entries.truncate(self.entries_max);
     }
 
     /// The latest entries, as `ACL LOG` shows them.

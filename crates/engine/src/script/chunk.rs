@@ -1,7 +1,7 @@
 //! A script's text before it runs: its first line, where it may say what it needs, and its compilation.
 //!
 //! `#!lua flags=a,b` is Redis 7's way to say that a script only reads, or may run where others may not. Of the flags only
-//! those that narrow what a script does mean anything here: the others ask for leave that every script has.
+//! those that narrow what a script does, and `allow-oom`, mean anything here: the others ask for leave that every script has.
 
 use dormouse_proto::CommandError;
 use mlua::chunk::ChunkMode;
@@ -10,6 +10,10 @@ use mlua::{Function, Lua};
 /// What a script's first line says of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
+    /// It has such a line.
+    pub(super) given: bool,
+    /// It may run while memory is full.
+    pub(super) allow_oom: bool,
     /// It writes nothing.
     pub(super) no_writes: bool,
     /// It touches declared keys only.
@@ -28,6 +32,7 @@ fn split(source: &[u8]) -> Result<(Flags, &[u8]), CommandError> {
     if !source.starts_with(b"#!") {
         return Ok((flags, source));
     }
+    flags.given = true;
     let end = source.iter().position(|&byte| byte == b'\n');
     let end = end.ok_or(CommandError::text("ERR Invalid script shebang"))?;
     let line = String::from_utf8_lossy(&source[..end]);
@@ -44,7 +49,8 @@ fn split(source: &[u8]) -> Result<(Flags, &[u8]), CommandError> {
             match name {
                 "no-writes" => flags.no_writes = true,
                 "allow-key-locking" => flags.key_locking = true,
-                "allow-oom" | "allow-stale" | "no-cluster" | "allow-cross-slot-keys" => {}
+                "allow-oom" => flags.allow_oom = true,
+                "allow-stale" | "no-cluster" | "allow-cross-slot-keys" => {}
                 _ => return Err(CommandError::from(format!("ERR Unexpected flag in script shebang: {name}"))),
             }
         }
@@ -85,14 +91,19 @@ mod tests {
     #[test]
     fn first_lines_are_read_as_redis_reads_them() {
         let none = Flags::default();
+        let given = Flags { given: true, ..none };
         let read = |text: &'static str| split(text.as_bytes()).map_err(|error| error.to_string());
         for (text, flags, body) in [
             ("return 1", none, "return 1"),
-            ("#!lua\nreturn 1", none, "\nreturn 1"),
-            ("#!lua flags=\nreturn 1", none, "\nreturn 1"),
-            ("#!lua   flags=no-writes  \nx", Flags { no_writes: true, ..none }, "\nx"),
-            ("#!lua flags=no-writes,allow-key-locking\n", Flags { no_writes: true, key_locking: true }, "\n"),
-            ("#!lua flags=allow-oom,allow-stale,no-cluster,allow-cross-slot-keys\n", none, "\n"),
+            ("#!lua\nreturn 1", given, "\nreturn 1"),
+            ("#!lua flags=\nreturn 1", given, "\nreturn 1"),
+            ("#!lua   flags=no-writes  \nx", Flags { no_writes: true, ..given }, "\nx"),
+            ("#!lua flags=no-writes,allow-key-locking\n", Flags { no_writes: true, key_locking: true, ..given }, "\n"),
+            (
+                "#!lua flags=allow-oom,allow-stale,no-cluster,allow-cross-slot-keys\n",
+                Flags { allow_oom: true, ..given },
+                "\n",
+            ),
         ] {
             assert_eq!(read(text), Ok((flags, body.as_bytes())), "{text}");
         }

@@ -281,6 +281,7 @@ impl Interpreter {
 
     fn run(&mut self, txn: &mut Txn<'_>, call: Call<'_>) -> Outcome {
         let (flags, function) = self.chunk(call.sha, call.source, chunk::compile)?;
+        txn.check_script(flags.given, flags.allow_oom, flags.no_writes)?;
         txn.script = Some(Scope {
             read_only: call.read_only || flags.no_writes,
             keys: flags.key_locking.then(|| call.keys.iter().copied().map(Blob::from).collect()),
@@ -293,6 +294,7 @@ impl Interpreter {
 
     fn run_function(&mut self, txn: &mut Txn<'_>, function: &libraries::Function, call: Call<'_>) -> Outcome {
         let (_, library) = self.chunk(call.sha, call.source, chunk::compile_library)?;
+        txn.check_script(true, function.flags.allow_oom(), function.flags.no_writes())?;
         txn.script = Some(Scope {
             read_only: call.read_only || function.flags.no_writes(),
             keys: function.flags.key_locking().then(|| call.keys.iter().copied().map(Blob::from).collect()),

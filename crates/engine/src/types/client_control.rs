@@ -46,9 +46,12 @@ impl<'a> Filter<'a> {
                 () if is(word, "LADDR") => filter.local_address = Some(value),
                 () if is(word, "USER") => filter.user = Some(value),
                 () if is(word, "MAXAGE") => {
-                    let age = parse_integer(value).and_then(|age| u64::try_from(age).ok());
-                    filter.max_age_s =
-                        Some(age.ok_or(CommandError::text("ERR maxage is not an integer or out of range"))?);
+                    let age = parse_integer(value);
+                    let age = age.ok_or(CommandError::text("ERR maxage is not an integer or out of range"))?;
+                    if age <= 0 {
+                        return Err(CommandError::text("ERR maxage should be greater than 0"));
+                    }
+                    filter.max_age_s = Some(age as u64);
                 }
                 () if is(word, "SKIPME") && is(value, "YES") => filter.skips_me = true,
                 () if is(word, "SKIPME") && is(value, "NO") => filter.skips_me = false,

@@ -2,8 +2,9 @@
 //!
 //! Most hashes and sets are a handful of short entries. Those are kept in a vector, in the order of insertion, which takes
 //! less memory than any map, reads back in the order it was written (as Redis's listpacks do) and is scanned in one step.
-//! Past [`SMALL_LEN_MAX`] entries, or with an entry longer than [`SMALL_BYTES_MAX`], a collection becomes a [`ScanMap`], and
-//! stays one until it is read from disk again.
+//! Past so many entries, or with an entry that is too long, a collection becomes a [`ScanMap`], and stays one until it is read
+//! from disk again. Where that is are Redis's parameters (`hash-max-listpack-entries` and kin): each collection carries the
+//! bounds it was given last, because what alters it knows nothing of settings.
 //!
 //! Everything that alters a collection is a [`Change`], whose inverse is exact: taking back a removal puts the entry where
 //! it was. The sum of heap bytes is kept as entries come and go, so [`Collection::memory_bytes`] never walks.
@@ -22,11 +23,8 @@ use crate::glob;
 use crate::keyspace::heap_bytes;
 use crate::moment::Random;
 use crate::scan_map::{Cursor, ScanMap};
+use crate::settings::Small;
 
-/// Most entries of a small collection.
-pub(crate) const SMALL_LEN_MAX: usize = 128;
-/// Longest name or payload in a small collection, in bytes.
-pub(crate) const SMALL_BYTES_MAX: usize = 64;
 /// Most entries one command may draw with repetition: a count is a few bytes to send, and the reply is not.
 pub(crate) const REPEATED_DRAWS_MAX: usize = 1 << 20;
 /// Single draws are used below one in so many entries; beyond, a list of everything is cheaper.
@@ -152,6 +150,8 @@ pub(crate) struct Collection<V> {
     entries: Entries<V>,
     /// Heap bytes behind names and payloads.
     heap: usize,
+    /// When it becomes large.
+    small: Small,
 }
 
 #[derive(Clone, Debug)]
@@ -160,18 +160,34 @@ enum Entries<V> {
     Large(ScanMap<V>),
 }
 
-impl<V> Default for Collection<V> {
-    fn default() -> Self {
-        Self { entries: Entries::Small(Vec::new()), heap: 0 }
-    }
-}
-
 impl<V: Payload> Collection<V> {
+    /// An empty one with such bounds.
+    pub(crate) const fn new(small: Small) -> Self {
+        Self { entries: Entries::Small(Vec::new()), heap: 0, small }
+    }
+
     /// A collection about to get `count` entries: one that will be large starts so.
-    pub(crate) fn with_expected(count: usize) -> Self {
-        let entries =
-            if count > SMALL_LEN_MAX { Entries::Large(ScanMap::default()) } else { Entries::Small(Vec::new()) };
-        Self { entries, heap: 0 }
+    pub(crate) fn with_expected(count: usize, small: Small) -> Self {
+        let mut collection = Self::new(small);
+        if count > small.len_max as usize {
+            collection.entries = Entries::Large(ScanMap::default());
+        }
+        collection
+    }
+
+    /// Takes other bounds. A small collection that they have no room for becomes large.
+    pub(crate) fn adapt(&mut self, small: Small) {
+        if self.small == small {
+            return;
+        }
+        self.small = small;
+        if let Entries::Small(list) = &self.entries {
+            let long = |bytes: usize| bytes > small.bytes_max as usize;
+            let any_long = || list.iter().any(|(name, payload)| long(name.len()) || long(payload.len()));
+            if list.len() > small.len_max as usize || any_long() {
+                self.grow_large();
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -253,16 +269,22 @@ impl<V: Payload> Collection<V> {
 
     /// Becomes large if one more such entry does not fit the small encoding.
     fn make_room(&mut self, name: &[u8], payload: &V) {
-        let Entries::Small(list) = &mut self.entries else { return };
-        let long = name.len() > SMALL_BYTES_MAX || payload.len() > SMALL_BYTES_MAX;
-        let full = list.len() >= SMALL_LEN_MAX && position(list, name).is_none();
+        let Entries::Small(list) = &self.entries else { return };
+        let (len_max, bytes_max) = (self.small.len_max as usize, self.small.bytes_max as usize);
+        let long = name.len() > bytes_max || payload.len() > bytes_max;
+        let full = list.len() > len_max || list.len() == len_max && position(list, name).is_none();
         if long || full {
-            let mut map = ScanMap::default();
-            for (name, payload) in std::mem::take(list) {
-                map.insert(name, payload);
-            }
-            self.entries = Entries::Large(map);
+            self.grow_large();
         }
+    }
+
+    fn grow_large(&mut self) {
+        let Entries::Small(list) = &mut self.entries else { return };
+        let mut map = ScanMap::default();
+        for (name, payload) in std::mem::take(list) {
+            map.insert(name, payload);
+        }
+        self.entries = Entries::Large(map);
     }
 
     fn remove(&mut self, name: &[u8]) -> Option<(usize, V)> {
@@ -287,9 +309,9 @@ impl<V: Payload> Collection<V> {
     }
 
     /// Reads what [`Self::write`] wrote.
-    pub(crate) fn read(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+    pub(crate) fn read(input: &mut Reader<'_>, small: Small) -> Result<Self, Corrupt> {
         let count = input.count()?;
-        let mut collection = Self::with_expected(count);
+        let mut collection = Self::with_expected(count, small);
         for _ in 0..count {
             let (name, payload) = (input.blob()?, V::read(input)?);
             collection.set(usize::MAX, name, payload);
@@ -487,13 +509,14 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    const SMALL: Small = Small { len_max: 128, bytes_max: 64 };
 
     fn name(n: u64) -> Blob {
         Blob::from(format!("field:{n}").into_bytes())
     }
 
     fn filled(count: u64) -> Collection<Blob> {
-        let mut collection = Collection::default();
+        let mut collection = Collection::new(SMALL);
         for n in 0..count {
             collection.apply(Change::Set { name: name(n), payload: name(n * 2) });
         }
@@ -508,7 +531,7 @@ mod tests {
         let mut bytes = Vec::new();
         collection.write(&mut bytes);
         let mut input = Reader::new(&bytes);
-        let read = Collection::read(&mut input).unwrap();
+        let read = Collection::read(&mut input, SMALL).unwrap();
         assert!(input.is_done());
         read
     }
@@ -520,14 +543,14 @@ mod tests {
 
     #[test]
     fn encoding_changes_at_its_limits_and_one_past_them() {
-        let mut collection = filled(SMALL_LEN_MAX as u64);
+        let mut collection = filled((SMALL.len_max as usize) as u64);
         assert!(collection.is_small() && reloaded(&collection).is_small());
         collection.apply(Change::Set { name: name(0), payload: Blob::new() });
         assert!(collection.is_small(), "an overwrite needs no room");
         collection.apply(Change::Set { name: name(999), payload: Blob::new() });
         assert!(!collection.is_small() && !reloaded(&collection).is_small());
-        assert_eq!(collection.len(), SMALL_LEN_MAX + 1);
-        for (length, small) in [(SMALL_BYTES_MAX, true), (SMALL_BYTES_MAX + 1, false)] {
+        assert_eq!(collection.len(), (SMALL.len_max as usize) + 1);
+        for (length, small) in [((SMALL.bytes_max as usize), true), ((SMALL.bytes_max as usize) + 1, false)] {
             let long = Blob::from(vec![b'x'; length]);
             let mut by_value = filled(3);
             by_value.apply(Change::Set { name: name(1), payload: long.clone() });
@@ -554,7 +577,7 @@ mod tests {
     fn random_changes_agree_with_a_model() {
         for seed in 0..4 {
             let mut random = Random::new(seed);
-            let mut collection = Collection::<Blob>::default();
+            let mut collection = Collection::<Blob>::new(SMALL);
             let mut model = BTreeMap::<Blob, Blob>::new();
             for round in 0..6_000_u64 {
                 let growing = round / 1_500 % 2 == 0;
@@ -635,7 +658,7 @@ mod tests {
             for n in step * 20..(step + 1) * 20 {
                 collection.apply(Change::Remove { name: name(100 + n % 200) });
             }
-            if collection.len() <= SMALL_LEN_MAX {
+            if collection.len() <= (SMALL.len_max as usize) {
                 collection = reloaded(&collection);
             }
         }
@@ -666,9 +689,9 @@ mod tests {
         let mut bytes = Vec::new();
         filled(5).write(&mut bytes);
         for length in 0..bytes.len() {
-            assert!(Collection::<Blob>::read(&mut Reader::new(&bytes[..length])).is_err());
+            assert!(Collection::<Blob>::read(&mut Reader::new(&bytes[..length]), SMALL).is_err());
         }
         assert!(Change::<()>::read(&mut Reader::new(&[9, 1, 2])).is_err());
-        assert!(Collection::<()>::read(&mut Reader::new(&[0xff, 0xff, 0xff, 0x7f])).is_err());
+        assert!(Collection::<()>::read(&mut Reader::new(&[0xff, 0xff, 0xff, 0x7f]), SMALL).is_err());
     }
 }

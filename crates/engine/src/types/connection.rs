@@ -37,7 +37,7 @@ const CLIENT: &[Command] = &[
     connection("LIST",    -2, list)    .no_script().no_rest().admin()  .doc("2.4.0", "What is known of each connection, a line for each."),
     connection("SETINFO",  4, setinfo) .no_script().for_all()          .doc("7.2.0", "Says which library the client uses, and its version."),
     connection("NO-EVICT", 3, no_evict).no_script().no_rest().admin()  .doc("7.0.0", "Accepted for compatibility: no client is evicted."),
-    connection("NO-TOUCH", 3, no_touch).no_script().no_rest().for_all().doc("7.2.0", "Accepted for compatibility: reads always count as use."),
+    connection("NO-TOUCH", 3, no_touch).no_script().no_rest().for_all().doc("7.2.0", "Whether what the connection does counts as no use of keys, for OBJECT IDLETIME."),
     connection("KILL",    -3, client_control::kill)           .no_script().admin()            .doc("2.4.0", "Ends connections, by address or by filters."),
     connection("PAUSE",   -3, client_control::pause)          .no_script().admin()            .doc("3.0.0", "Lets all commands, or writes alone, wait for a while."),
     connection("UNPAUSE",  2, client_control::unpause)        .no_script().admin()            .doc("6.2.0", "Ends a pause."),
@@ -91,6 +91,7 @@ fn reset(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
     client.name = Blob::new();
     client.protocol = 2;
     client.replies = Replies::On;
+    client.leaves_untouched = false;
     Ok(Reply::status("RESET"))
 }
 
@@ -209,8 +210,10 @@ fn no_evict(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     switch(args[2])
 }
 
-fn no_touch(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    switch(args[2])
+fn no_touch(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    switch(args[2])?;
+    txn.client().leaves_untouched = is(args[2], "ON");
+    Ok(Reply::OK)
 }
 
 /// `ON` or `OFF`, for settings that change nothing here.

@@ -10,10 +10,10 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 use crate::args::{Options, Span, integer, is};
 use crate::command::{Command, Group, Handler, command, container};
 use crate::hub::Event;
-use crate::keyspace::{ENTRY_BYTES, heap_bytes};
 use crate::rdb::{self, RestoreError};
 use crate::txn::{Deadline, Outcome, Txn};
 use crate::types::standalone::help_of;
+use crate::value::Value;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
@@ -35,6 +35,9 @@ const MEMORY: &[Command] = &[
 const fn generic(name: &'static str, arity: i8, handler: Handler) -> Command {
     command(name, arity, handler).group(Group::Generic)
 }
+
+/// Bytes that Redis keeps of a key and a string beside their own.
+const KEY_BYTES: usize = 24;
 
 const BUSY_KEY: CommandError = CommandError::text("BUSYKEY Target key name already exists.");
 const INVALID_TTL: CommandError = CommandError::text("ERR Invalid TTL value, must be >= 0");
@@ -64,6 +67,8 @@ fn dump(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 struct RestoreOptions {
     replace: bool,
     absolute: bool,
+    /// For how long nobody has used the key, in seconds.
+    idle_s: Option<u32>,
 }
 
 impl RestoreOptions {
@@ -76,7 +81,9 @@ impl RestoreOptions {
                 () if is(word, "REPLACE") => restore.replace = true,
                 () if is(word, "ABSTTL") => restore.absolute = true,
                 () if is(word, "IDLETIME") && !has_frequency => {
-                    check(options.integer()? >= 0, INVALID_IDLETIME)?;
+                    let idle_s = options.integer()?;
+                    check(idle_s >= 0, INVALID_IDLETIME)?;
+                    restore.idle_s = Some(u32::try_from(idle_s).unwrap_or(u32::MAX));
                     has_idle_time = true;
                 }
                 () if is(word, "FREQ") && !has_idle_time => {
@@ -123,6 +130,9 @@ fn restore(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::OK);
     }
     txn.put(key, value, deadline)?;
+    if let Some(idle_s) = options.idle_s {
+        txn.set_used(key, ((now_ms / 1_000) as u32).saturating_sub(idle_s));
+    }
     txn.notify(Event::Generic, "restore", key);
     Ok(Reply::OK)
 }
@@ -138,7 +148,11 @@ fn memory_usage(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     }
     // Not a read for the statistics, as in Redis.
     txn.touch(key)?;
-    let bytes = txn.peek(key).map(|value| ENTRY_BYTES + heap_bytes(key) + value.memory_bytes());
+    let bytes = txn.peek(key).map(|value| match value {
+        // As Redis rounds it: key and value, each with a little before it.
+        Value::String(value) => (KEY_BYTES + key.len() + value.len()).next_multiple_of(8),
+        value => (KEY_BYTES + key.len()).next_multiple_of(8) + value.memory_bytes(),
+    });
     Ok(bytes.map_or(Reply::Null, Reply::count))
 }
 
@@ -277,8 +291,8 @@ mod tests {
             }
         };
         let small = usage("SET k v", "k");
-        assert!(small >= 64, "{small}");
-        assert!(usage(&format!("SET k {}", "v".repeat(1_000)), "k") > small + 1_000);
+        assert_eq!(small, 32);
+        assert!(usage(&format!("SET k {}", "v".repeat(1_000)), "k") >= 1_000 + 24);
         let long_key = "k".repeat(500);
         assert!(usage(&format!("SET {long_key} v"), &long_key) > small + 500);
         assert!(usage("RPUSH l a b c", "l") > small);

@@ -16,6 +16,7 @@ use crate::libraries::{Change, Libraries, Library};
 use crate::rdb;
 use crate::script::{self, Call};
 use crate::txn::{Outcome, Stop, Txn};
+use crate::types::standalone::wrong_subcommand;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
@@ -171,7 +172,7 @@ fn flush(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         [] => {}
         [mode] if is(mode, "SYNC") || is(mode, "ASYNC") => {}
         [_] => return Err(CommandError::text("ERR FUNCTION FLUSH only supports SYNC|ASYNC option").into()),
-        _ => return Err(wrong_number("FLUSH").into()),
+        _ => return Err(wrong_subcommand(args).into()),
     }
     remove_all(txn)?;
     Ok(Reply::OK)

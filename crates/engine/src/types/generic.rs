@@ -22,17 +22,17 @@ use crate::value::{Type, Value};
 pub(crate) const ROWS: &[Command] = &[
     generic("DEL",         -2, del)        .writes().keys(1, -1, 1)       .blind().doc("1.0.0", "Removes keys; counts those that were there."),
     generic("UNLINK",      -1, del)        .writes().keys(1, -1, 1).fast().blind().doc("4.0.0", "Removes keys; counts those that were there."),
-    generic("EXISTS",      -2, exists)     .reads() .keys(1, -1, 1).fast().peeks().doc("1.0.0", "How many of the keys are there, repeats counted."),
-    generic("TOUCH",       -2, exists)     .reads() .keys(1, -1, 1).fast().peeks().doc("3.2.1", "How many of the keys are there; marks them as used."),
-    generic("TYPE",         2, kind)       .reads() .key(1).fast()        .peeks().doc("1.0.0", "The type of a key's value."),
+    generic("EXISTS",      -2, exists)     .reads() .keys(1, -1, 1).fast().peeks().aside().doc("1.0.0", "How many of the keys are there, repeats counted."),
+    generic("TOUCH",       -2, touch)      .reads() .keys(1, -1, 1).fast().peeks().doc("3.2.1", "How many of the keys are there; marks them as used."),
+    generic("TYPE",         2, kind)       .reads() .key(1).fast()        .peeks().aside().doc("1.0.0", "The type of a key's value."),
     generic("EXPIRE",      -3, expire)     .writes().key(1).fast()        .blind().doc("1.0.0", "Sets the expiry of a key in seconds from now, under a condition if asked."),
     generic("PEXPIRE",     -3, pexpire)    .writes().key(1).fast()        .blind().doc("2.6.0", "Sets the expiry of a key in milliseconds from now, under a condition if asked."),
     generic("EXPIREAT",    -3, expireat)   .writes().key(1).fast()        .blind().doc("1.2.0", "Sets the expiry of a key as a Unix time in seconds, under a condition if asked."),
     generic("PEXPIREAT",   -3, pexpireat)  .writes().key(1).fast()        .blind().doc("2.6.0", "Sets the expiry of a key as a Unix time in milliseconds, under a condition if asked."),
-    generic("TTL",          2, ttl)        .reads() .key(1).fast()        .doc("1.0.0", "The seconds a key has left: -1 without an expiry, -2 without the key."),
-    generic("PTTL",         2, pttl)       .reads() .key(1).fast()        .doc("2.6.0", "The milliseconds a key has left: -1 without an expiry, -2 without the key."),
-    generic("EXPIRETIME",   2, expiretime) .reads() .key(1).fast()        .doc("7.0.0", "When a key dies, as a Unix time in seconds: -1 without an expiry, -2 without the key."),
-    generic("PEXPIRETIME",  2, pexpiretime).reads() .key(1).fast()        .doc("7.0.0", "When a key dies, as a Unix time in milliseconds: -1 without an expiry, -2 without the key."),
+    generic("TTL",          2, ttl)        .reads() .key(1).fast()        .aside().doc("1.0.0", "The seconds a key has left: -1 without an expiry, -2 without the key."),
+    generic("PTTL",         2, pttl)       .reads() .key(1).fast()        .aside().doc("2.6.0", "The milliseconds a key has left: -1 without an expiry, -2 without the key."),
+    generic("EXPIRETIME",   2, expiretime) .reads() .key(1).fast()        .aside().doc("7.0.0", "When a key dies, as a Unix time in seconds: -1 without an expiry, -2 without the key."),
+    generic("PEXPIRETIME",  2, pexpiretime).reads() .key(1).fast()        .aside().doc("7.0.0", "When a key dies, as a Unix time in milliseconds: -1 without an expiry, -2 without the key."),
     generic("PERSIST",      2, persist)    .writes().key(1).fast()        .blind().doc("2.2.0", "Removes the expiry of a key."),
     generic("RENAME",       3, rename)     .writes().keys(1, 2, 1)        .needs(Needs::ReadWrite, Needs::Write).doc("1.0.0", "Renames a key, over whatever has the new name."),
     generic("RENAMENX",     3, renamenx)   .writes().keys(1, 2, 1).fast() .needs(Needs::ReadWrite, Needs::Write).doc("1.0.0", "Renames a key if nothing has the new name."),
@@ -68,6 +68,12 @@ fn del(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         }
     }
     Ok(Reply::count(removed))
+}
+
+/// Counts as use even where the client has asked that nothing does.
+fn touch(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    txn.uses = true;
+    exists(txn, args)
 }
 
 fn exists(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {

@@ -82,18 +82,33 @@ fn escape(arg: &[u8], out: &mut String) {
     }
 }
 
-/// Arguments that may be shown: of commands that carry a password, without it. Of commands that say so all are left out. `AUTH` is nothing else, and `HELLO` has
-/// two words after its own `AUTH`.
+/// Parameters whose values are nobody's to see.
+const SECRETS: [&[u8]; 5] =
+    [b"requirepass", b"masterauth", b"masteruser", b"tls-key-file-pass", b"tls-client-key-file-pass"];
+
+/// Arguments that may be shown: of commands that carry a password, without it. Of commands that say so all are left out.
+/// `AUTH` is nothing else, `HELLO` has two words after its own `AUTH` and `MIGRATE` one, or two after `AUTH2`; and of some
+/// parameters the values are secret.
 pub fn redacted<'a>(command: &Command, args: Args<'a>) -> Vec<&'a [u8]> {
     const REDACTED: &[u8] = b"(redacted)";
     let mut shown = args.to_vec();
+    let is_hello = matches!(command.run, Run::Session(Session::Hello));
     let from = if matches!(command.run, Run::Session(Session::Auth)) {
         1..shown.len()
     } else if command.takes_a_secret() {
         2.min(shown.len())..shown.len()
     } else {
-        let auth = args.iter().position(|word| word.eq_ignore_ascii_case(b"AUTH")).map_or(shown.len(), |at| at + 1);
-        auth.min(shown.len())..(auth + 2).min(shown.len())
+        let find = |name: &[u8]| args.iter().position(|word| word.eq_ignore_ascii_case(name));
+        let (auth, words) = match (find(b"AUTH2"), find(b"AUTH")) {
+            (Some(at), _) => (at + 1, 2),
+            (None, Some(at)) => (at + 1, if is_hello { 2 } else { 1 }),
+            (None, None) if command.is_admin() => {
+                let secret = args.iter().position(|word| SECRETS.iter().any(|name| word.eq_ignore_ascii_case(name)));
+                secret.map_or((0, 0), |at| (at + 1, 1))
+            }
+            (None, None) => (0, 0),
+        };
+        auth.min(shown.len())..(auth + words).min(shown.len())
     };
     shown[from].fill(REDACTED);
     shown

@@ -1,13 +1,15 @@
 //! `OBJECT`: how a value is kept.
 //!
-//! Encodings are called what Redis calls those of an equal value. What Redis knows of the use of a key (an access clock, a
-//! counter of accesses) Dormouse does not keep: eviction goes by one bit, which `OBJECT` does not show.
+//! Encodings are called what Redis calls those of an equal value with the same history. When a key was used last is kept while
+//! it is in memory, for `OBJECT IDLETIME` alone; how often is not: eviction goes by one bit, which is not shown.
 
 use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 
 use crate::command::{Command, Group, Handler, command, container};
+use crate::rdb::listpack;
 use crate::txn::{Outcome, Txn};
 use crate::types::list::List;
+use crate::types::standalone::help_of;
 use crate::value::Value;
 
 #[rustfmt::skip]
@@ -19,8 +21,8 @@ pub(crate) const ROWS: &[Command] = &[
 const OBJECT: &[Command] = &[
     object("ENCODING", 3, encoding).reads().key(2)  .peeks().doc("2.2.3", "The form a value is kept in."),
     object("FREQ",     3, freq)    .reads().key(2)  .peeks().doc("4.0.0", "How often a key is used: not known."),
-    object("IDLETIME", 3, idletime).reads().key(2)  .peeks().doc("2.2.3", "Seconds since a key was used: always 0, as it is not known."),
-    object("REFCOUNT", 3, refcount).reads().key(2)  .peeks().doc("2.2.3", "References to a value: 1, or very many for a small integer."),
+    object("IDLETIME", 3, idletime).reads().key(2)  .peeks().doc("2.2.3", "Seconds since a key was used, or came into memory."),
+    object("REFCOUNT", 3, refcount).reads().key(2)  .peeks().doc("2.2.3", "References to a value: always 1."),
     object("HELP",     2, help)    .for_all()       .doc("6.2.0", "What the sub-commands are."),
 ];
 
@@ -32,58 +34,44 @@ const fn object(name: &'static str, arity: i8, handler: Handler) -> Command {
 const EMBEDDED_BYTES_MAX: usize = 44;
 /// Longest text that Redis keeps as an integer.
 const INTEGER_BYTES_MAX: usize = 20;
-/// Integers below this are shared by all keys in Redis, whose references then count as very many.
-const SHARED_INTEGERS: i64 = 10_000;
-/// What Redis says of a shared value.
-const REFERENCES_MAX: i64 = i32::MAX as i64;
-/// Bytes of the elements of a list that Redis keeps in one piece.
-const LIST_BYTES_MAX: usize = 8 * 1024;
-/// Bytes that an element takes there beside its own, near enough.
-const ELEMENT_BYTES: usize = 2;
-/// Most members of a set of integers that Redis keeps as such.
-const INTEGERS_MAX: usize = 512;
-
-const HELP: &[&str] = &[
-    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "ENCODING <key>",
-    "    Return the form in which the value of a <key> is kept.",
-    "FREQ <key>",
-    "    Not known here: always an error.",
-    "IDLETIME <key>",
-    "    Not known here: 0 for every <key>.",
-    "REFCOUNT <key>",
-    "    Return the number of references to the value of a <key>.",
-    "HELP",
-    "    Print this help.",
-];
+/// Bytes of a list that Redis keeps in one piece, by what `list-max-listpack-size` says below zero.
+const LIST_BYTES_MAX: [usize; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
+/// Bytes of a list that is bounded by the number of its elements.
+const LIST_BYTES_SAFE: usize = 8 << 10;
 
 fn as_integer(value: &Blob) -> Option<i64> {
     parse_integer(value).filter(|_| value.len() <= INTEGER_BYTES_MAX)
 }
 
 fn encoding(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let size = txn.hub().settings.encodings.list_size;
+    let Some(entry) = txn.entry(args[2])? else { return Ok(Reply::Null) };
+    let raw = entry.raw;
     let name = |value: &Value| match value {
+        Value::String(_) if raw => "raw",
         Value::String(value) if as_integer(value).is_some() => "int",
         Value::String(value) if value.len() <= EMBEDDED_BYTES_MAX => "embstr",
         // Redis says so of every value that a module made.
         Value::String(_) | Value::Json(_) => "raw",
         Value::Array(_) => "sliced-array",
-        Value::List(list) => list_encoding(list),
+        Value::List(list) => list_encoding(list, size),
         Value::Hash(hash) => hash.encoding(),
-        Value::Set(set) if set.len() <= INTEGERS_MAX && set.iter().all(|member| as_integer(member).is_some()) => {
-            "intset"
-        }
         Value::Set(set) => set.encoding(),
         Value::ZSet(zset) => zset.encoding(),
         Value::Stream(_) => "stream",
     };
-    Ok(txn.value(args[2])?.map_or(Reply::Null, |value| Reply::bulk(name(value))))
+    Ok(entry.value.as_ref().map_or(Reply::Null, |value| Reply::bulk(name(value))))
 }
 
-fn list_encoding(list: &List) -> &'static str {
-    let mut left = Some(LIST_BYTES_MAX);
+/// Redis keeps a list in one piece up to a number of elements, or of bytes.
+fn list_encoding(list: &List, size: i32) -> &'static str {
+    let (len_max, bytes_max) = match usize::try_from(size) {
+        Ok(len_max) => (len_max.max(1), LIST_BYTES_SAFE),
+        Err(_) => (usize::MAX, LIST_BYTES_MAX[(size.unsigned_abs() as usize - 1).min(LIST_BYTES_MAX.len() - 1)]),
+    };
+    let mut left = (list.len() <= len_max).then(|| bytes_max - listpack::EMPTY_BYTES);
     for element in list.iter() {
-        left = left.and_then(|left| left.checked_sub(element.len() + ELEMENT_BYTES));
+        left = left.and_then(|left| left.checked_sub(listpack::string_bytes(element)));
         if left.is_none() {
             return "quicklist";
         }
@@ -91,8 +79,29 @@ fn list_encoding(list: &List) -> &'static str {
     "listpack"
 }
 
+/// What `DEBUG OBJECT` says of a key.
+pub(super) fn debug(txn: &mut Txn<'_>, key: &[u8]) -> Outcome {
+    let now_s = (txn.now_ms() / 1_000) as u32;
+    let encoding = match encoding(txn, &[b"OBJECT", b"ENCODING", key])? {
+        Reply::Bulk(name) => String::from_utf8_lossy(&name).into_owned(),
+        _ => return Err(CommandError::text("ERR no such key").into()),
+    };
+    let Some(entry) = txn.entry(key)? else { return Ok(Reply::Null) };
+    let idle = now_s.saturating_sub(entry.used_s);
+    let mut bytes = Vec::new();
+    entry.value.iter().for_each(|value| value.write(&mut bytes));
+    // An address as far as anybody can tell: of this key, and the same as long as it is there.
+    let address = crate::scan_map::hash(key) >> 16;
+    let text = format!(
+        "Value at:{address:#x} refcount:1 encoding:{encoding} serializedlength:{} lru:{} lru_seconds_idle:{idle}",
+        bytes.len(),
+        entry.used_s & 0xff_ffff,
+    );
+    Ok(Reply::Status(Blob::from(text.into_bytes())))
+}
+
 fn freq(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    if !txn.exists(args[2])? {
+    if txn.entry(args[2])?.is_none() {
         return Ok(Reply::Null);
     }
     let text = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
@@ -101,20 +110,17 @@ fn freq(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn idletime(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    Ok(if txn.exists(args[2])? { Reply::Integer(0) } else { Reply::Null })
+    let now_s = (txn.now_ms() / 1_000) as u32;
+    let entry = txn.entry(args[2])?;
+    Ok(entry.map_or(Reply::Null, |entry| Reply::Integer(now_s.saturating_sub(entry.used_s).into())))
 }
 
 fn refcount(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let count = |value: &Value| match value {
-        Value::String(value) if as_integer(value).is_some_and(|n| (0..SHARED_INTEGERS).contains(&n)) => REFERENCES_MAX,
-        _ => 1,
-    };
-    Ok(txn.value(args[2])?.map_or(Reply::Null, |value| Reply::Integer(count(value))))
+    Ok(txn.entry(args[2])?.map_or(Reply::Null, |_| Reply::Integer(1)))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
-fn help(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::Array(HELP.iter().map(|line| Reply::status(line)).collect()))
+fn help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    help_of(args)
 }
 
 #[cfg(test)]

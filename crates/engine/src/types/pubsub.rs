@@ -11,6 +11,7 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 use crate::command::{Command, Group, Handler, command, container};
 use crate::glob;
 use crate::txn::{Outcome, Txn};
+use crate::types::standalone::{help_of, wrong_subcommand};
 
 /// Most channels and patterns one client may listen to.
 const SUBSCRIPTIONS_MAX: usize = 10_000;
@@ -30,6 +31,7 @@ const PUBSUB: &[Command] = &[
     pubsub("CHANNELS", -2, channels).doc("2.8.0", "Channels somebody listens to, those matching a pattern if one is given."),
     pubsub("NUMSUB",   -2, numsub)  .doc("2.8.0", "How many listen to each channel by name."),
     pubsub("NUMPAT",    2, numpat)  .doc("2.8.0", "How many distinct patterns are listened to."),
+    pubsub("HELP",      2, help)    .for_all().doc("6.2.0", "What the sub-commands are."),
 ];
 
 const fn pubsub(name: &'static str, arity: i8, handler: Handler) -> Command {
@@ -143,8 +145,7 @@ fn channels(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         [_, _] => b"*",
         [_, _, pattern] => pattern,
         _ => {
-            let error = "ERR unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP.";
-            return Err(CommandError::text(error).into());
+            return Err(wrong_subcommand(args).into());
         }
     };
     let matching = txn.hub().channels().map(|(name, _)| name).filter(|name| glob::matches(pattern, name));
@@ -152,6 +153,10 @@ fn channels(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     // The hub's own order depends on how it came to be; replies must not.
     names.sort();
     Ok(Reply::bulks(names))
+}
+
+fn help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    help_of(args)
 }
 
 fn numsub(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {

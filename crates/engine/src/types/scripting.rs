@@ -9,6 +9,7 @@ use crate::args::{integer, is};
 use crate::command::{Command, Group, Session, command, container, session};
 use crate::script::{self, Call};
 use crate::txn::{Outcome, Txn};
+use crate::types::standalone::help_of;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
@@ -24,11 +25,16 @@ const SCRIPT: &[Command] = &[
     scripting("LOAD",    3, load)  .no_script().doc("2.6.0", "Keeps a script and returns its SHA-1."),
     scripting("EXISTS", -3, exists).no_script().doc("2.6.0", "Whether scripts are kept under these SHA-1s."),
     scripting("FLUSH",  -2, flush) .no_script().doc("2.6.0", "Forgets every script."),
+    scripting("HELP",    2, help)  .no_script().for_all().doc("5.0.0", "What the sub-commands are."),
     session("KILL",      2, Session::ScriptKill).group(Group::Scripting).no_script().while_busy().doc("2.6.0", "Ends the script that holds the database."),
 ];
 
 const fn scripting(name: &'static str, arity: i8, handler: crate::command::Handler) -> Command {
     command(name, arity, handler).group(Group::Scripting)
+}
+
+fn help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    help_of(args)
 }
 
 fn eval(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {

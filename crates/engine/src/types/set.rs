@@ -15,6 +15,7 @@ use crate::codec::{Corrupt, Reader};
 use crate::command::{Command, Group, Needs, command};
 use crate::hub::Event;
 use crate::scan_map::Cursor;
+use crate::settings::Encodings;
 use crate::txn::{Deadline, Outcome, Stop, Txn};
 use crate::types::collection::{self, Collection, Draw, ScanOptions, parse_cursor, scan_reply};
 use crate::value::{Kind, Tagged};
@@ -44,15 +45,33 @@ const fn set(name: &'static str, arity: i8, handler: crate::command::Handler) ->
     command(name, arity, handler).group(Group::Set)
 }
 
+/// Longest text of an integer.
+const INTEGER_BYTES_MAX: usize = 20;
+
 /// See the module's text.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Set {
     members: Collection<()>,
+    /// Most members that Redis keeps as integers.
+    integers_max: u32,
+    /// Whether it has had a member that is none, or too many: then Redis keeps it in another form for good.
+    mixed: bool,
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Self::with_expected(0)
+    }
 }
 
 type Change = collection::Change<()>;
 
 impl Set {
+    fn with_expected(count: usize) -> Self {
+        let Encodings { set, integers_max, .. } = Encodings::DEFAULT;
+        Self { members: Collection::with_expected(count, set), integers_max, mixed: false }
+    }
+
     /// How many members there are.
     pub fn len(&self) -> usize {
         self.members.len()
@@ -75,17 +94,26 @@ impl Set {
 
     /// The encoding as `OBJECT ENCODING` names it.
     pub const fn encoding(&self) -> &'static str {
-        if self.members.is_small() { "listpack" } else { "hashtable" }
+        match () {
+            () if !self.mixed => "intset",
+            () if self.members.is_small() => "listpack",
+            () => "hashtable",
+        }
     }
 }
 
 impl FromIterator<Blob> for Set {
     fn from_iter<I: IntoIterator<Item = Blob>>(members: I) -> Self {
         let members = members.into_iter();
-        let mut set = Self { members: Collection::with_expected(members.size_hint().0) };
+        let mut set = Self::with_expected(members.size_hint().0);
         members.for_each(|member| drop(set.apply(add(member))));
         set
     }
+}
+
+/// Whether Redis would keep a member as an integer.
+fn is_integer(member: &[u8]) -> bool {
+    member.len() <= INTEGER_BYTES_MAX && parse_integer(member).is_some()
 }
 
 const fn add(member: Blob) -> Change {
@@ -100,8 +128,13 @@ impl Kind for Set {
     type Change = Change;
 
     fn apply(&mut self, change: Change) -> Change {
+        if let (false, Change::Set { name, .. } | Change::Restore { name, .. }) = (self.mixed, &change) {
+            self.mixed = !is_integer(name);
+        }
         // Adding what is there changes nothing, and so does its inverse.
-        self.members.apply(change)
+        let inverse = self.members.apply(change);
+        self.mixed |= self.len() > self.integers_max as usize;
+        inverse
     }
 
     fn write_change(change: &Change, out: &mut Vec<u8>) {
@@ -117,7 +150,10 @@ impl Kind for Set {
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        Ok(Self { members: Collection::read(input)? })
+        let members = Collection::read(input, Encodings::DEFAULT.set)?;
+        let integers_max = Encodings::DEFAULT.integers_max;
+        let mixed = members.len() > integers_max as usize || !members.iter().all(|(member, ())| is_integer(member));
+        Ok(Self { members, integers_max, mixed })
     }
 
     fn is_void(&self) -> bool {
@@ -126,6 +162,12 @@ impl Kind for Set {
 
     fn memory_bytes(&self) -> usize {
         self.members.memory_bytes()
+    }
+
+    fn adapt(&mut self, encodings: &Encodings) {
+        self.members.adapt(encodings.set);
+        self.integers_max = encodings.integers_max;
+        self.mixed |= self.len() > self.integers_max as usize;
     }
 
     fn canonical(&self) -> String {
@@ -409,7 +451,7 @@ mod tests {
     use super::*;
     use crate::moment::Random;
     use crate::testing::Bench;
-    use crate::types::collection::{REPEATED_DRAWS_MAX, SMALL_LEN_MAX};
+    use crate::types::collection::REPEATED_DRAWS_MAX;
 
     fn members(words: &[&str]) -> Reply {
         reply(words.iter().map(|word| Blob::from(word.as_bytes())))
@@ -517,7 +559,7 @@ mod tests {
         let mut random = Random::new(5);
         for round in 0..2_500_u64 {
             let which = random.below(2) as usize;
-            let member = format!("m{}", random.below(3 * SMALL_LEN_MAX as u64));
+            let member = format!("m{}", random.below(3 * u64::from(Encodings::DEFAULT.set.len_max)));
             let growing = round / 800 % 2 == 0;
             match random.below(if growing { 6 } else { 10 }) {
                 0..=3 => {

@@ -24,10 +24,10 @@ pub(crate) const ROWS: &[Command] = &[
     server("BGREWRITEAOF",  1, rewrite)   .admin().no_script()             .doc("1.0.0",  "Succeeds: the log is trimmed by itself."),
     server("LASTSAVE",      1, last_save) .fast().admin()                  .doc("1.0.0",  "When everything was on disk last: now, in seconds since the Unix epoch."),
     server("SHUTDOWN",     -1, shutdown)  .admin().no_script().no_multi()  .doc("1.0.0",  "Refused: the operator stops the server."),
-    server("DEBUG",        -2, debug)     .admin().no_script()             .doc("1.0.0",  "Refused."),
     server("SWAPDB",        3, swap)      .fast().dangerous()              .doc("4.0.0",  "Swaps database 0 with itself; there is no other."),
     server("LOLWUT",       -1, lolwut)    .reads().fast()                  .doc("5.0.0",  "The version, and what a dormouse does."),
     command("MOVE", 3, move_key).group(Group::Generic).writes().key(1).fast().doc("1.0.0",  "Moves a key to another database; there is no other."),
+    command("MIGRATE", -6, migrate).group(Group::Generic).writes().key(3).moves().dangerous().doc("2.6.0", "An error, unless the keys are missing: there is nowhere to move them to."),
     container("CLUSTER", CLUSTER).group(Group::Server)                     .doc("3.0.0",  "Commands about a cluster."),
     server("READONLY",      1, no_cluster).fast().for_all().no_rest()      .doc("3.0.0",  "An error, as there is no cluster."),
     server("READWRITE",     1, no_cluster).fast().for_all().no_rest()      .doc("3.0.0",  "An error, as there is no cluster."),
@@ -43,11 +43,14 @@ const CLUSTER: &[Command] = &[
     cluster("SLOTS",    2).doc("3.0.0", "An error, as there is no cluster."),
     cluster("SHARDS",   2).doc("7.0.0", "An error, as there is no cluster."),
     cluster("KEYSLOT",  3).doc("3.0.0", "An error, as there is no cluster."),
+    cluster("RESET",   -2).admin().no_script().doc("3.0.0", "An error, as there is no cluster."),
+    cluster("HELP",     2).doc("5.0.0", "An error, as there is no cluster."),
 ];
 
 #[rustfmt::skip]
 const MODULE: &[Command] = &[
     server("LIST", 2, modules).admin().no_script().doc("4.0.0", "The modules: there are none."),
+    server("HELP", 2, help).for_all().doc("5.0.0", "What the sub-commands are."),
 ];
 
 const fn server(name: &'static str, arity: i8, handler: Handler) -> Command {
@@ -66,6 +69,32 @@ pub(crate) fn help_of(args: Args<'_>) -> Outcome {
         lines.extend([row.name.to_owned(), format!("    {}", row.summary)]);
     }
     Ok(Reply::Array(lines.into_iter().map(|line| Reply::Status(Blob::from(line.into_bytes()))).collect()))
+}
+
+/// The error of a sub-command with too many arguments, where rows do not count them.
+pub(crate) fn wrong_subcommand(args: Args<'_>) -> CommandError {
+    let name = String::from_utf8_lossy(&args[1][..args[1].len().min(128)]).into_owned();
+    let container = args[0].to_ascii_uppercase();
+    let container = String::from_utf8_lossy(&container);
+    format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP.").into()
+}
+
+fn help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    help_of(args)
+}
+
+/// A key that is missing need not be moved; others cannot.
+fn migrate(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let keys = args.iter().position(|word| is(word, "KEYS")).map_or(&args[3..4], |at| &args[at + 1..]);
+    for index in [4, 5] {
+        integer(args[index])?;
+    }
+    for key in keys {
+        if txn.exists(key)? {
+            return Err(CommandError::text("ERR MIGRATE is not supported: keys move with DUMP and RESTORE").into());
+        }
+    }
+    Ok(Reply::status("NOKEY"))
 }
 
 fn role(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
@@ -88,15 +117,18 @@ fn failover(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
 
 fn save(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
     txn.sees_all();
+    txn.hub().facts.changes = 0;
     Ok(Reply::OK)
 }
 
-fn bgsave(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+fn bgsave(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     match &args[1..] {
-        [] => Ok(Reply::status("Background saving started")),
-        [word] if is(word, "SCHEDULE") => Ok(Reply::status("Background saving started")),
-        _ => Err(CommandError::Syntax.into()),
+        [] => {}
+        [word] if is(word, "SCHEDULE") => {}
+        _ => return Err(CommandError::Syntax.into()),
     }
+    txn.hub().facts.changes = 0;
+    Ok(Reply::status("Background saving started"))
 }
 
 fn rewrite(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
@@ -114,10 +146,6 @@ fn shutdown(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::Syntax.into());
     }
     Err(CommandError::text("ERR SHUTDOWN is not supported: the operator stops the server").into())
-}
-
-fn debug(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
-    Err(CommandError::text("ERR DEBUG command not allowed.").into())
 }
 
 fn swap(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {

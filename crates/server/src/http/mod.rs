@@ -226,8 +226,13 @@ impl Call<'_> {
 
 /// Whether the process can serve, for load balancers: no token needed, nothing told.
 fn health(worker: &Rc<Worker>) -> Result<Response<Body>, Refusal> {
-    if worker.shared.service.log().has_failed() {
+    let service = &worker.shared.service;
+    if service.log().has_failed() {
         return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, CommandError::LogFailed));
+    }
+    if service.has_checkpoint_failed() {
+        let error = CommandError::text("ERR the last checkpoint failed; see the server's log");
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error));
     }
     Ok(respond(StatusCode::OK, "application/json", br#"{"status":"ok"}"#.to_vec()))
 }

@@ -19,6 +19,7 @@ use crate::command::{Command, Group, command};
 use crate::decimal;
 use crate::hub::Event;
 use crate::scan_map::Cursor;
+use crate::settings::Encodings;
 use crate::txn::{Edit, Outcome, Stop, Txn};
 use crate::types::collection::{Collection, Draw, ScanOptions, counted_fields, parse_cursor, scan_reply};
 use crate::value::Kind;
@@ -58,11 +59,17 @@ const LAYOUT_PLAIN: u8 = 0;
 const LAYOUT_DEADLINES: u8 = 1;
 
 /// See the module's text.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Hash {
     fields: Collection<Blob>,
     /// Few hashes have any.
     deadlines: Option<Box<Deadlines>>,
+}
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self { fields: Collection::new(Encodings::DEFAULT.hash), deadlines: None }
+    }
 }
 
 impl Hash {
@@ -167,7 +174,7 @@ impl Kind for Hash {
 
     fn read(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
         let layout = input.byte()?;
-        let fields = Collection::read(input)?;
+        let fields = Collection::read(input, Encodings::DEFAULT.hash)?;
         let deadlines = match layout {
             LAYOUT_PLAIN => None,
             LAYOUT_DEADLINES => Some(Box::new(Deadlines::read(input)?)),
@@ -188,6 +195,10 @@ impl Kind for Hash {
         size_of::<usize>()
             + self.fields.memory_bytes()
             + self.deadlines.as_ref().map_or(0, |deadlines| deadlines.memory_bytes())
+    }
+
+    fn adapt(&mut self, encodings: &Encodings) {
+        self.fields.adapt(encodings.hash);
     }
 
     fn canonical(&self) -> String {
@@ -433,7 +444,7 @@ mod tests {
     use super::*;
     use crate::moment::Random;
     use crate::testing::Bench;
-    use crate::types::collection::{REPEATED_DRAWS_MAX, SMALL_LEN_MAX};
+    use crate::types::collection::REPEATED_DRAWS_MAX;
 
     fn texts(words: &[&str]) -> Reply {
         Reply::bulks(words.iter().map(|word| Blob::from(word.as_bytes())))
@@ -519,7 +530,7 @@ mod tests {
     #[test]
     fn scans_page_through_a_large_hash() {
         let mut bench = Bench::new();
-        let fields: Vec<String> = (0..500).map(|n| format!("f{n} {n}")).collect();
+        let fields: Vec<String> = (0..600).map(|n| format!("f{n} {n}")).collect();
         bench.run(&format!("HSET h {}", fields.join(" ")));
         let (mut cursor, mut seen, mut steps) = ("0".to_owned(), BTreeMap::new(), 0);
         loop {
@@ -533,7 +544,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(seen.len(), 500);
+        assert_eq!(seen.len(), 600);
         assert!(steps > 10);
         assert_eq!(bench.error("HSCAN h x"), "ERR invalid cursor");
         assert_eq!(bench.error("HSCAN h 0 COUNT 0"), "ERR syntax error");
@@ -548,7 +559,7 @@ mod tests {
         let mut model = BTreeMap::<String, i64>::new();
         let mut random = Random::new(11);
         for round in 0..2_500_u64 {
-            let field = format!("f{}", random.below(3 * SMALL_LEN_MAX as u64));
+            let field = format!("f{}", random.below(3 * u64::from(Encodings::DEFAULT.hash.len_max)));
             let number = random.below(1_000) as i64;
             let growing = round / 800 % 2 == 0;
             match random.below(if growing { 5 } else { 9 }) {

@@ -9,9 +9,10 @@
 mod estimate;
 mod sketch;
 
-use dormouse_proto::{Args, Blob, Reply};
+use dormouse_proto::{Args, Blob, CommandError, Reply};
 
 use self::sketch::{HEADER, Registers, Sketch};
+use crate::args::is;
 use crate::command::{Command, Group, Handler, Needs, command};
 use crate::hub::Event;
 use crate::txn::{Outcome, Stop, Txn};
@@ -22,6 +23,8 @@ pub(crate) const ROWS: &[Command] = &[
     hyperloglog("PFADD",   -2, pfadd)  .writes().key(1).fast().grows()   .blind().doc("2.8.9", "Adds elements; whether the estimate may have changed."),
     hyperloglog("PFCOUNT", -2, pfcount).reads() .keys(1, -1, 1)          .doc("2.8.9", "The estimated number of distinct elements in any of the keys."),
     hyperloglog("PFMERGE", -2, pfmerge).writes().keys(1, -1, 1).grows()  .needs(Needs::ReadWrite, Needs::Read).doc("2.8.9", "Merges HyperLogLogs into the first."),
+    hyperloglog("PFDEBUG", 3, pfdebug).writes().key(2).grows().admin()   .doc("2.8.9", "Looks into a HyperLogLog: ENCODING, GETREG, DECODE, TODENSE."),
+    hyperloglog("PFSELFTEST", 1, pfselftest).admin()                     .doc("2.8.9", "Whether counts are as exact as they should be."),
 ];
 
 const fn hyperloglog(name: &'static str, arity: i8, handler: Handler) -> Command {
@@ -90,6 +93,7 @@ fn pfadd(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let known = load(txn, args[1])?;
     let mut changed = known.is_none();
     let mut sketch = known.unwrap_or_default();
+    sketch.keep_sparse_to(txn.hub().settings.encodings.sparse_bytes_max as usize);
     for element in &args[2..] {
         changed |= sketch.add(element)?;
     }
@@ -139,6 +143,7 @@ fn pfmerge(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         }
     }
     let mut target = load(txn, args[1])?.unwrap_or_default();
+    target.keep_sparse_to(txn.hub().settings.encodings.sparse_bytes_max as usize);
     if dense {
         target.densify()?;
     }
@@ -148,6 +153,71 @@ fn pfmerge(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     target.forget_count();
     save(txn, args[1], &target)?;
     txn.notify(Event::String, "pfadd", args[1]);
+    Ok(Reply::OK)
+}
+
+fn pfdebug(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    if is(args[1], "SIMD") {
+        let on = is(args[2], "ON");
+        let known = on || is(args[2], "OFF");
+        return if known {
+            Ok(Reply::status(if on { "enabled" } else { "disabled" }))
+        } else {
+            Err(CommandError::Syntax.into())
+        };
+    }
+    let key = args[2];
+    let Some(mut sketch) = load(txn, key)? else {
+        return Err(CommandError::text("ERR The specified key does not exist").into());
+    };
+    match args[1] {
+        word if is(word, "ENCODING") => Ok(Reply::status(if sketch.is_dense() { "dense" } else { "sparse" })),
+        word if is(word, "TODENSE") => {
+            let was_sparse = !sketch.is_dense();
+            if was_sparse {
+                sketch.densify()?;
+                save(txn, key, &sketch)?;
+            }
+            Ok(Reply::flag(was_sparse))
+        }
+        word if is(word, "GETREG") => {
+            let mut registers = Registers::default();
+            sketch.merge_into(&mut registers)?;
+            if !sketch.is_dense() {
+                sketch.densify()?;
+                save(txn, key, &sketch)?;
+            }
+            Ok(Reply::Array(registers.iter().map(|(_, value)| Reply::Integer(value.into())).collect()))
+        }
+        word if is(word, "DECODE") => {
+            if sketch.is_dense() {
+                return Err(CommandError::text("ERR HLL encoding is not sparse").into());
+            }
+            Ok(Reply::bulk(sketch.decode()?))
+        }
+        word => {
+            let name = String::from_utf8_lossy(&word[..word.len().min(64)]).into_owned();
+            Err(CommandError::from(format!("ERR Unknown PFDEBUG subcommand '{name}'")).into())
+        }
+    }
+}
+
+/// Elements that the test counts, and the error it allows, in parts of a thousand: four times what is usual.
+const TESTED: u64 = 20_000;
+const ERROR_MAX: u64 = 33;
+
+fn pfselftest(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
+    let mut sketch = Sketch::default();
+    for element in 0..TESTED {
+        sketch.add(&element.to_le_bytes())?;
+    }
+    let mut registers = Registers::default();
+    sketch.merge_into(&mut registers)?;
+    let count = registers.estimate();
+    if count.abs_diff(TESTED) * 1_000 > TESTED * ERROR_MAX {
+        let text = format!("TESTFAILED Too big error. card:{TESTED} abserr:{}", count.abs_diff(TESTED));
+        return Err(CommandError::from(text).into());
+    }
     Ok(Reply::OK)
 }
 

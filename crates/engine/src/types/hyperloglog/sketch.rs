@@ -14,6 +14,7 @@
 use dormouse_proto::CommandError;
 
 use super::estimate::estimate;
+use crate::settings::Encodings;
 
 /// How many registers there are.
 pub(super) const REGISTERS: usize = 1 << REGISTER_BITS;
@@ -40,8 +41,8 @@ const STALE: u8 = 0x80;
 const DENSE_BITS: usize = 6;
 /// Bytes of a dense sketch.
 const DENSE_BYTES: usize = HEADER + REGISTERS * DENSE_BITS / 8;
-/// Bytes beyond which a sketch is not kept sparse.
-const SPARSE_BYTES_MAX: usize = 3_000;
+/// Bytes beyond which a sketch is not kept sparse unless told otherwise.
+const SPARSE_BYTES_MAX: usize = Encodings::DEFAULT.sparse_bytes_max as usize;
 /// The largest value a sparse sketch can hold.
 const SPARSE_VALUE_MAX: u8 = 32;
 /// The longest run of a value in a sparse sketch.
@@ -120,6 +121,7 @@ impl Run {
 #[derive(Clone, Debug)]
 pub(super) struct Sketch {
     bytes: Vec<u8>,
+    sparse_bytes_max: usize,
 }
 
 /// An empty one is sparse.
@@ -129,18 +131,23 @@ impl Default for Sketch {
         bytes[..MAGIC.len()].copy_from_slice(MAGIC);
         bytes[ENCODING_AT] = SPARSE;
         Run { value: 0, length: REGISTERS }.write(&mut bytes);
-        Self { bytes }
+        Self { bytes, sparse_bytes_max: SPARSE_BYTES_MAX }
     }
 }
 
 impl Sketch {
+    /// Says how large it may be while it is sparse.
+    pub(super) const fn keep_sparse_to(&mut self, bytes_max: usize) {
+        self.sparse_bytes_max = bytes_max;
+    }
+
     /// A copy of a string, if it is a HyperLogLog at first sight.
     pub(super) fn open(bytes: &[u8]) -> Result<Self, CommandError> {
         let encoding = bytes.get(ENCODING_AT).copied();
         let fits = bytes.len() >= HEADER
             && bytes.starts_with(MAGIC)
             && (encoding == Some(SPARSE) || encoding == Some(DENSE) && bytes.len() == DENSE_BYTES);
-        if fits { Ok(Self { bytes: bytes.to_vec() }) } else { Err(NOT_ONE) }
+        if fits { Ok(Self { bytes: bytes.to_vec(), sparse_bytes_max: SPARSE_BYTES_MAX }) } else { Err(NOT_ONE) }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -221,7 +228,7 @@ impl Sketch {
         Run { length: register - first, ..run }.write(&mut runs);
         Run { value, length: 1 }.write(&mut runs);
         Run { length: first + run.length - 1 - register, ..run }.write(&mut runs);
-        if runs.len() > size && self.bytes.len() + runs.len() - size > SPARSE_BYTES_MAX {
+        if runs.len() > size && self.bytes.len() + runs.len() - size > self.sparse_bytes_max {
             return Ok(None);
         }
         self.bytes.splice(at..at + size, runs);
@@ -253,7 +260,7 @@ impl Sketch {
         if self.is_dense() {
             return Ok(());
         }
-        let mut dense = Self { bytes: vec![0; DENSE_BYTES] };
+        let mut dense = Self { bytes: vec![0; DENSE_BYTES], sparse_bytes_max: self.sparse_bytes_max };
         dense.bytes[..HEADER].copy_from_slice(&self.bytes[..HEADER]);
         dense.bytes[ENCODING_AT] = DENSE;
         self.for_each_run(|first, run| {
@@ -278,6 +285,21 @@ impl Sketch {
                 *value = run.value.max(*value);
             }
         })
+    }
+
+    /// The runs of a sparse sketch as `PFDEBUG DECODE` shows them: `Z:12711 v:2,1 Z:3672`.
+    pub(super) fn decode(&self) -> Result<String, CommandError> {
+        let (mut at, mut shown) = (HEADER, Vec::new());
+        while at < self.bytes.len() {
+            let (run, size) = Run::read(&self.bytes[at..])?;
+            shown.push(match (run.value, size) {
+                (0, 1) => format!("z:{}", run.length),
+                (0, _) => format!("Z:{}", run.length),
+                (value, _) => format!("v:{value},{}", run.length),
+            });
+            at += size;
+        }
+        Ok(shown.join(" "))
     }
 
     /// The runs of a sparse sketch that are not zeros. They must cover every register.

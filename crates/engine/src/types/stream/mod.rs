@@ -38,7 +38,8 @@ pub(crate) use self::value::{Change, Position, Stream};
 use crate::args::is;
 use crate::command::{Command, Group, command, container};
 use crate::hub::Event;
-use crate::txn::{Stop, Txn};
+use crate::txn::{Outcome, Stop, Txn};
+use crate::types::standalone::help_of;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
@@ -68,10 +69,12 @@ const XGROUP: &[Command] = &[
     stream("DESTROY",         4, groups::destroy)        .writes().key(2)        .blind().doc("5.0.0", "Removes a consumer group."),
     stream("CREATECONSUMER",  5, groups::create_consumer).writes().key(2).grows().blind().doc("6.2.0", "Makes a consumer in a group."),
     stream("DELCONSUMER",     5, groups::delete_consumer).writes().key(2)        .blind().doc("5.0.0", "Removes a consumer and what is pending with it; how much that was."),
+    stream("HELP",            2, help)                   .for_all()                      .doc("5.0.0", "What the sub-commands are."),
 ];
 
 #[rustfmt::skip]
 const XINFO: &[Command] = &[
+    stream("HELP",       2, help)           .for_all()     .doc("5.0.0", "What the sub-commands are."),
     stream("STREAM",    -3, info::stream)   .reads().key(2).doc("5.0.0", "What there is to know of a stream, in short or in full."),
     stream("GROUPS",     3, info::groups)   .reads().key(2).doc("5.0.0", "The consumer groups of a stream."),
     stream("CONSUMERS",  4, info::consumers).reads().key(2).doc("5.0.0", "The consumers of a group."),
@@ -102,6 +105,10 @@ impl Policy {
             () => None,
         }
     }
+}
+
+fn help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    help_of(args)
 }
 
 /// `[KEEPREF | DELREF | ACKED] IDS numids id [id …]`, in any order.

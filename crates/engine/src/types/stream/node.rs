@@ -1,6 +1,6 @@
 //! A run of entries packed into one string.
 //!
-//! A stream keeps its entries in nodes of up to 100, as Redis does, and breaks where Redis breaks: approximate trimming
+//! A stream keeps its entries in nodes of up to 100 (`stream-node-max-entries`), as Redis does, and breaks where Redis breaks: approximate trimming
 //! removes whole nodes, so with the same nodes it removes the same entries. For that a node counts what Redis's listpack
 //! would take ([`Node::packed_bytes`]) and how many entries it ever held.
 //!
@@ -10,15 +10,33 @@
 
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
 use crate::rdb::listpack;
+use crate::settings::Encodings;
 
 use super::id::Id;
 
-/// Most entries a node ever takes, removed ones included: Redis's `stream-node-max-entries`.
-pub(crate) const NODE_ENTRIES_MAX: u32 = 100;
-/// Bytes of listpack past which a node takes no more: Redis's `stream-node-max-bytes`.
-const NODE_BYTES_MAX: usize = 4096;
+/// Most entries a node ever takes unless told otherwise, removed ones included: Redis's `stream-node-max-entries`.
+pub(crate) const NODE_ENTRIES_MAX: u32 = Encodings::DEFAULT.node_entries_max;
 /// What a node costs beside its bytes: itself and its place in the tree.
 const OVERHEAD_BYTES: usize = size_of::<Node>() + 32;
+
+/// When a node takes no more entries; 0 is never.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) entries_max: u32,
+    pub(super) bytes_max: u32,
+}
+
+impl Bounds {
+    pub(super) const fn of(encodings: &Encodings) -> Self {
+        Self { entries_max: encodings.node_entries_max, bytes_max: encodings.node_bytes_max }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::of(&Encodings::DEFAULT)
+    }
+}
 
 /// See the module's text. Never empty once it is in a stream. Its own id, that of its first entry ever, is its key there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,9 +157,10 @@ impl Node {
     }
 
     /// Whether the next entry starts another node.
-    pub(super) fn is_full_for(&self, body: &[u8]) -> bool {
+    pub(super) fn is_full_for(&self, body: &[u8], bounds: Bounds) -> bool {
         let more: usize = body_words(body).iter().map(|word| word.len()).sum();
-        self.total >= NODE_ENTRIES_MAX || self.packed_bytes + more >= NODE_BYTES_MAX
+        let full = bounds.entries_max > 0 && self.total >= bounds.entries_max;
+        full || bounds.bytes_max > 0 && self.packed_bytes + more >= bounds.bytes_max as usize
     }
 
     /// Memory it takes.

@@ -13,9 +13,10 @@ use dormouse_proto::Blob;
 
 use super::group::{Delivery, Group, Times, put_option, read_option};
 use super::id::Id;
-use super::node::{Body, Entry, Node, check_body};
+use super::node::{Body, Bounds, Entry, Node, check_body};
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
 use crate::keyspace::heap_bytes;
+use crate::settings::Encodings;
 use crate::value::Kind;
 
 /// Version of the layout of a whole stream.
@@ -30,6 +31,7 @@ pub struct Stream {
     position: Position,
     node_bytes: usize,
     group_bytes: usize,
+    bounds: Bounds,
 }
 
 /// What a stream remembers of entries it may no longer hold.
@@ -280,7 +282,7 @@ impl Stream {
         }
         let departure =
             Departure { last_id: self.position.last_id, node_last: last.map_or(Id::MIN, |(_, node)| node.last()) };
-        if last.is_none_or(|(_, node)| node.is_full_for(body)) {
+        if last.is_none_or(|(_, node)| node.is_full_for(body, self.bounds)) {
             if let Some(mut full) = self.nodes.last_entry() {
                 self.node_bytes -= full.get().memory_bytes();
                 full.get_mut().close();
@@ -449,6 +451,10 @@ mod handover {
 
 impl Kind for Stream {
     type Change = Change;
+
+    fn adapt(&mut self, encodings: &Encodings) {
+        self.bounds = Bounds::of(encodings);
+    }
 
     fn apply(&mut self, change: Change) -> Change {
         match change {

@@ -15,8 +15,14 @@ use crate::txn::{Outcome, Stop, Txn};
 /// 100 of 1,000 entries where 30 are wanted. Upstash does, and its clients rely on it.
 const NEAR_EXACT_FROM: u64 = super::node::NODE_ENTRIES_MAX as u64;
 
-/// Most entries an approximate trimming removes unless told otherwise: a hundred nodes, as in Redis.
-const APPROXIMATE_LIMIT: u64 = 100 * super::node::NODE_ENTRIES_MAX as u64;
+/// Most nodes an approximate trimming removes unless told otherwise, as in Redis.
+const NODES_MAX: u64 = 100;
+
+/// Most entries an approximate trimming removes unless told otherwise: those of so many nodes.
+fn approximate_limit(txn: &mut Txn<'_>) -> u64 {
+    let entries_max = txn.hub().settings.encodings.node_entries_max;
+    NODES_MAX * u64::from(if entries_max == 0 { super::node::NODE_ENTRIES_MAX } else { entries_max })
+}
 
 /// Up to where a stream is trimmed.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +91,7 @@ impl Trimming {
     }
 
     /// What was asked for, if anything.
-    fn trim(&self) -> Result<Option<Trim>, CommandError> {
+    fn trim(&self, usual_limit: u64) -> Result<Option<Trim>, CommandError> {
         let Some(threshold) = self.threshold else {
             return match self.limit {
                 Some(1..) => Err(CommandError::text(
@@ -100,7 +106,7 @@ impl Trimming {
             }
             (Some(0), true) | (None, false) => None,
             (Some(limit), true) => Some(limit),
-            (None, true) => Some(APPROXIMATE_LIMIT),
+            (None, true) => Some(usual_limit),
         };
         let policy = self.policy.unwrap_or_default();
         Ok(Some(Trim { threshold, approximate: self.approximate, limit, policy }))
@@ -252,7 +258,7 @@ struct Addition<'a> {
 }
 
 impl<'a> Addition<'a> {
-    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
+    fn parse(args: Args<'a>, usual_limit: u64) -> Result<Self, CommandError> {
         let mut options = Options::new(&args[2..]);
         let mut trimming = Trimming::default();
         let (mut make, mut id) = (true, None);
@@ -263,7 +269,7 @@ impl<'a> Addition<'a> {
             }
             make &= !is(word, "NOMKSTREAM");
         }
-        let trim = trimming.trim()?;
+        let trim = trimming.trim(usual_limit)?;
         let fields = options.rest();
         let id = id.filter(|_| fields.len() >= 2 && fields.len().is_multiple_of(2));
         let id = id.ok_or(CommandError::Arity("xadd".into()))?;
@@ -276,7 +282,7 @@ impl<'a> Addition<'a> {
 
 pub(super) fn xadd(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let (key, now_ms) = (args[1], txn.now_ms());
-    let addition = Addition::parse(args)?;
+    let addition = Addition::parse(args, approximate_limit(txn))?;
     let stream = txn.get::<Stream>(key)?;
     if stream.is_none() && !addition.make {
         return Ok(Reply::Null);
@@ -314,7 +320,7 @@ pub(super) fn xtrim(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         }
     }
     let trim = trimming
-        .trim()?
+        .trim(approximate_limit(txn))?
         .ok_or(CommandError::text("ERR syntax error, XTRIM must be called with a trimming strategy"))?;
     let Some(stream) = txn.get::<Stream>(key)? else {
         return Ok(Reply::Integer(0));

@@ -24,8 +24,9 @@ use crate::hub::Event;
 use crate::keyspace::heap_bytes;
 use crate::moment::Random;
 use crate::scan_map::{Cursor, ScanMap};
+use crate::settings::{Encodings, Small};
 use crate::txn::{Deadline, Outcome, Txn};
-use crate::types::collection::{Draw, SMALL_BYTES_MAX, SMALL_LEN_MAX, ScanOptions, parse_cursor, scan_reply};
+use crate::types::collection::{Draw, ScanOptions, parse_cursor, scan_reply};
 use crate::value::{Kind, Tagged};
 
 #[rustfmt::skip]
@@ -79,13 +80,21 @@ const ORDER_BYTES: usize = size_of::<Scored>() * 4 / 3;
 const MAP_BYTES: usize = 64;
 
 /// See the module's text.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ZSet {
     order: Order,
     /// Score of each member, once the set is large.
     scores: Option<ScanMap<f64>>,
     /// Bytes of the members outside the structures themselves.
     heap: usize,
+    /// When it becomes large.
+    small: Small,
+}
+
+impl Default for ZSet {
+    fn default() -> Self {
+        Self { order: Order::default(), scores: None, heap: 0, small: Encodings::DEFAULT.zset }
+    }
 }
 
 /// One change of a sorted set.
@@ -115,9 +124,8 @@ impl ZSet {
     /// A set of distinct members.
     fn from_entries(entries: Vec<Scored>) -> Self {
         let heap = entries.iter().map(|entry| heap_bytes(&entry.member)).sum();
-        let large = entries.len() > SMALL_LEN_MAX || entries.iter().any(|entry| !fits_small(&entry.member));
-        let mut zset = Self { order: Order::from_entries(entries), scores: None, heap };
-        if large {
+        let mut zset = Self { order: Order::from_entries(entries), heap, ..Self::default() };
+        if !zset.fits_small() {
             zset.grow_large();
         }
         zset
@@ -182,6 +190,12 @@ impl ZSet {
         }
     }
 
+    /// Whether its bounds allow it to be small.
+    fn fits_small(&self) -> bool {
+        let long = |entry: &Scored| entry.member.len() > self.small.bytes_max as usize;
+        self.len() <= self.small.len_max as usize && !self.order.iter().any(long)
+    }
+
     fn grow_large(&mut self) {
         let mut scores = ScanMap::default();
         for entry in self.order.iter() {
@@ -200,7 +214,8 @@ impl ZSet {
             entry.member = stored.map_or(entry.member, |stored| stored.member);
         } else {
             self.heap += heap_bytes(&entry.member);
-            if self.is_small() && (self.len() >= SMALL_LEN_MAX || !fits_small(&entry.member)) {
+            let Small { len_max, bytes_max } = self.small;
+            if self.is_small() && (self.len() >= len_max as usize || entry.member.len() > bytes_max as usize) {
                 self.grow_large();
             }
         }
@@ -220,14 +235,10 @@ impl ZSet {
         self.order.remove(score, member);
         self.heap = self.heap.saturating_sub(heap_bytes(member));
         if self.is_empty() {
-            *self = Self::default();
+            *self = Self { small: self.small, ..Self::default() };
         }
         Some(score)
     }
-}
-
-const fn fits_small(member: &Blob) -> bool {
-    member.len() <= SMALL_BYTES_MAX
 }
 
 impl Kind for ZSet {
@@ -290,6 +301,15 @@ impl Kind for ZSet {
 
     fn is_void(&self) -> bool {
         self.is_empty()
+    }
+
+    fn adapt(&mut self, encodings: &Encodings) {
+        if self.small != encodings.zset {
+            self.small = encodings.zset;
+            if self.is_small() && !self.fits_small() {
+                self.grow_large();
+            }
+        }
     }
 
     fn memory_bytes(&self) -> usize {
@@ -751,14 +771,17 @@ mod tests {
 
     #[test]
     fn a_set_becomes_large_at_its_limits_and_one_past_them() {
-        let zset = filled(SMALL_LEN_MAX as u64);
+        let zset = filled((Encodings::DEFAULT.zset.len_max as usize) as u64);
         assert!(zset.is_small() && reloaded(&zset).is_small());
         let mut grown = zset.clone();
         grown.set(member(0), 99.0);
         assert!(grown.is_small(), "a new score needs no room");
         grown.set(member(999), 99.0);
         assert!(!grown.is_small() && !reloaded(&grown).is_small());
-        for (length, small) in [(SMALL_BYTES_MAX, true), (SMALL_BYTES_MAX + 1, false)] {
+        for (length, small) in [
+            ((Encodings::DEFAULT.zset.bytes_max as usize), true),
+            ((Encodings::DEFAULT.zset.bytes_max as usize) + 1, false),
+        ] {
             let entry = Scored::new(1.0, Blob::from(vec![b'x'; length]));
             assert_eq!(ZSet::from_entries(vec![entry]).is_small(), small);
         }
