@@ -1,7 +1,8 @@
 //! Numbers as text: what Redis accepts as an integer or a double, and how doubles are printed.
 //!
 //! Doubles print as JavaScript prints them (shortest digits that read back the same, no trailing `.0`), because the SDKs
-//! turn text into a number only if it survives that round trip. `inf`, `-inf` and `nan` are Redis's words.
+//! turn text into a number only if it survives that round trip. `inf`, `-inf` and `nan` are Redis's words. Where hardly fewer
+//! digits would do, REST shows all 17 that there are, as Upstash does ([`Double::with_exact_text`]).
 
 use std::fmt;
 
@@ -77,6 +78,38 @@ impl Double {
             value => f(ryu_js::Buffer::new().format_finite(value)),
         }
     }
+
+    /// As [`Self::with_text`], but a fraction that takes 16 digits or more has all 17, as C's `%.17g` prints it.
+    pub fn with_exact_text<T>(self, f: impl FnOnce(&str) -> T) -> T {
+        if !self.0.is_finite() || self.0.fract() == 0.0 || self.with_text(significant) < LONG_DIGITS {
+            return self.with_text(f);
+        }
+        f(&with_all_digits(self.0))
+    }
+}
+
+/// Significant digits from which on a fraction is shown with all it has.
+const LONG_DIGITS: usize = 16;
+
+/// How many significant digits a number in decimals has.
+fn significant(text: &str) -> usize {
+    let mantissa = text.split('e').next().unwrap_or_default();
+    let digits = mantissa.trim_start_matches(['-', '0', '.']);
+    digits.bytes().filter(u8::is_ascii_digit).count()
+}
+
+/// A fraction with 17 significant digits, less the zeros at the end: plain, or below 10^-4 with an exponent.
+fn with_all_digits(value: f64) -> String {
+    let scientific = format!("{value:.16e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if exponent < -4 {
+        let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+        return format!("{mantissa}e-{:02}", exponent.unsigned_abs());
+    }
+    let decimals = usize::try_from(16 - exponent).unwrap_or_default();
+    let plain = format!("{value:.decimals$}");
+    plain.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 impl fmt::Display for Double {
@@ -107,6 +140,24 @@ mod tests {
             ("1.0", None),
         ] {
             assert_eq!(parse_integer(text.as_bytes()), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn long_fractions_show_all_their_digits() {
+        for (value, text) in [
+            (0.837_574_474_383_931_3, "0.83757447438393129"),
+            (3.847_390_522_181_564, "3.8473905221815641"),
+            (-0.1, "-0.1"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1.0 / 3.0, "0.33333333333333331"),
+            (1.0 / 3e7, "3.3333333333333334e-08"),
+            (3_479_099_956_230_698.0, "3479099956230698"),
+            (1e300, "1e+300"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(Double(value).with_exact_text(str::to_owned), text);
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
         }
     }
 

@@ -7,6 +7,7 @@ use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 
 use super::{Hash, announce_removal, last_values, values};
 use crate::args::{Options, Span, integer, is};
+use crate::client::Door;
 use crate::command::{Command, Group, command};
 use crate::hub::Event;
 use crate::txn::{Edit, Outcome, Stop, Txn};
@@ -58,8 +59,12 @@ fn hpexpireat(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 fn expire(txn: &mut Txn<'_>, args: Args<'_>, span: Span, name: &'static str) -> Outcome {
     let key = args[1];
     // Redis looks at the key before it looks at the words.
-    txn.get::<Hash>(key)?;
-    let at = deadline(args[2], span, txn.now_ms(), name)?;
+    let there = txn.get::<Hash>(key)?.is_some();
+    let at = match deadline(args[2], span, txn.now_ms(), name) {
+        // Clients of the REST protocol ask for moments beyond the bound, and expect to hear that there is no such field.
+        Err(CommandError::InvalidExpire(_)) if !there && txn.client().door == Door::Rest => DEADLINE_MAX as u64,
+        at => at?,
+    };
     let condition = Condition::parse(args[3]).ok();
     let fields = counted_fields(&args[3 + usize::from(condition.is_some())..]).map_err(|error| match error {
         error if error == NOT_A_COUNT => CommandError::text("ERR Parameter `numFields` should be greater than 0"),
