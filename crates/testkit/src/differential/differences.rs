@@ -136,6 +136,13 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        anchor: "below-what-is-missing",
+        beside: Some(Server::Redis),
+        explains: |args, ours, theirs| {
+            names(args, &["JSON.SET"]) && error(ours).ends_with("does not exist") && is_null(theirs)
+        },
+    },
+    Difference {
         anchor: "integers-in-json-do-not-wrap",
         beside: Some(Server::Redis),
         explains: |args, ours, _| {
