@@ -13,6 +13,27 @@ const NO_STREAM: CommandError = CommandError::text(
      to create an empty stream automatically.",
 );
 
+const HELP: &[&str] = &[
+    "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CREATE <key> <groupname> <id|$> [MKSTREAM] [ENTRIESREAD entries_read]",
+    "    Make a consumer group, with MKSTREAM also the stream.",
+    "CREATECONSUMER <key> <groupname> <consumer>",
+    "    Make a consumer in the group.",
+    "DELCONSUMER <key> <groupname> <consumer>",
+    "    Remove the consumer.",
+    "DESTROY <key> <groupname>",
+    "    Remove the group.",
+    "SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
+    "    Set the last entry that the group has read.",
+    "HELP",
+    "    Print this help.",
+];
+
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
+pub(super) fn help(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
+    Ok(Reply::Array(HELP.iter().map(|line| Reply::status(line)).collect()))
+}
+
 /// What a group lacks for a sub-command about it.
 pub(super) fn no_such_group(key: &[u8], group: &[u8]) -> CommandError {
     CommandError::from(format!(
@@ -27,6 +48,13 @@ pub(super) fn no_such_group(key: &[u8], group: &[u8]) -> CommandError {
 struct GroupOptions {
     make_stream: bool,
     read: Option<u64>,
+}
+
+impl GroupOptions {
+    /// How much the group has read of a stream: no more than that ever took.
+    fn read(&self, stream: Option<&Stream>) -> Option<u64> {
+        self.read.map(|read| read.min(stream.map_or(0, |stream| stream.position().added)))
+    }
 }
 
 impl GroupOptions {
@@ -75,7 +103,8 @@ pub(super) fn create(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     if stream.is_some_and(|stream| stream.group(name).is_some()) {
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists").into());
     }
-    super::apply(txn, key, [Change::group(name, Some(ConsumerGroup::new(last_id, options.read)))])?;
+    let read = options.read(stream);
+    super::apply(txn, key, [Change::group(name, Some(ConsumerGroup::new(last_id, read)))])?;
     txn.notify(Event::Stream, "xgroup-create", key);
     Ok(Reply::OK)
 }
@@ -84,7 +113,8 @@ pub(super) fn setid(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let options = GroupOptions::parse(args, false)?;
     let (stream, _) = group_of(txn, args)?;
     let last_id = if args[4] == b"$" { stream.last_id() } else { Id::parse_bound(args[4], 0)? };
-    super::apply(txn, args[2], [Change::cursor(args[3], last_id, options.read)])?;
+    let read = options.read(Some(stream));
+    super::apply(txn, args[2], [Change::cursor(args[3], last_id, read)])?;
     txn.notify(Event::Stream, "xgroup-setid", args[2]);
     Ok(Reply::OK)
 }
@@ -143,6 +173,8 @@ pub(super) fn xack(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 /// asks for both wants it gone.
 pub(super) fn xackdel(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let (key, name) = (args[1], args[2]);
+    // Redis looks at the key before it looks at the words.
+    txn.get::<Stream>(key)?;
     let listed = Listed::parse(&args[3..])?;
     let Some((stream, group)) = txn.get::<Stream>(key)?.and_then(|stream| Some((stream, stream.group(name)?))) else {
         return Ok(Reply::Array(vec![Reply::Integer(-1); listed.ids.len()]));

@@ -6,6 +6,23 @@ use super::{ConsumerGroup, Delivery, Id, Stream, entry_reply};
 use crate::args::{Options, is};
 use crate::txn::{Outcome, Txn};
 
+const HELP: &[&str] = &[
+    "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CONSUMERS <key> <groupname>",
+    "    The consumers of <groupname>.",
+    "GROUPS <key>",
+    "    The consumer groups of the stream.",
+    "STREAM <key> [FULL [COUNT <count>]]",
+    "    What there is to know of the stream.",
+    "HELP",
+    "    Print this help.",
+];
+
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
+pub(super) fn help(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
+    Ok(Reply::Array(HELP.iter().map(|line| Reply::status(line)).collect()))
+}
+
 /// Entries and pending entries that `FULL` shows unless told otherwise.
 const FULL_COUNT: i64 = 10;
 
@@ -113,8 +130,8 @@ fn group_in_full(stream: &Stream, name: &Blob, group: &ConsumerGroup, most: usiz
         });
         map(vec![
             ("name", Reply::Bulk(name.clone())),
-            ("seen-time", number(consumer.times.seen_ms)),
-            ("active-time", consumer.times.active_ms.map_or(Reply::Integer(-1), number)),
+            ("seen-time", number(consumer.times().seen_ms)),
+            ("active-time", consumer.times().active_ms.map_or(Reply::Integer(-1), number)),
             ("pel-count", Reply::count(consumer.pending_count())),
             ("pending", Reply::Array(pending.collect())),
         ])
@@ -159,8 +176,8 @@ pub(super) fn consumers(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         map(vec![
             ("name", Reply::Bulk(name.clone())),
             ("pending", Reply::count(consumer.pending_count())),
-            ("idle", since(consumer.times.seen_ms)),
-            ("inactive", consumer.times.active_ms.map_or(Reply::Integer(-1), since)),
+            ("idle", since(consumer.times().seen_ms)),
+            ("inactive", consumer.times().active_ms.map_or(Reply::Integer(-1), since)),
         ])
     });
     Ok(Reply::Array(consumers.collect()))

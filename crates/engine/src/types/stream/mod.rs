@@ -68,6 +68,7 @@ const XGROUP: &[Command] = &[
     stream("DESTROY",         4, groups::destroy)        .writes().key(2)        .blind().doc("5.0.0", "Removes a consumer group."),
     stream("CREATECONSUMER",  5, groups::create_consumer).writes().key(2).grows().blind().doc("6.2.0", "Makes a consumer in a group."),
     stream("DELCONSUMER",     5, groups::delete_consumer).writes().key(2)        .blind().doc("5.0.0", "Removes a consumer and what is pending with it; how much that was."),
+    stream("HELP",            2, groups::help)           .for_all()              .doc("5.0.0", "What the sub-commands are."),
 ];
 
 #[rustfmt::skip]
@@ -75,6 +76,7 @@ const XINFO: &[Command] = &[
     stream("STREAM",    -3, info::stream)   .reads().key(2).doc("5.0.0", "What there is to know of a stream, in short or in full."),
     stream("GROUPS",     3, info::groups)   .reads().key(2).doc("5.0.0", "The consumer groups of a stream."),
     stream("CONSUMERS",  4, info::consumers).reads().key(2).doc("5.0.0", "The consumers of a group."),
+    stream("HELP",       2, info::help)     .for_all()     .doc("5.0.0", "What the sub-commands are."),
 ];
 
 const fn stream(name: &'static str, arity: i8, handler: crate::command::Handler) -> Command {
@@ -199,12 +201,18 @@ fn apply(txn: &mut Txn<'_>, key: &[u8], changes: impl IntoIterator<Item = Change
     Ok(())
 }
 
-/// The change that notes that a consumer asked, and perhaps that it got something; whether that makes the consumer.
-fn visit(group: &ConsumerGroup, group_name: &[u8], name: &[u8], now_ms: u64, active: bool) -> (Change, bool) {
-    let old = group.consumer(name).map(|consumer| consumer.times);
-    let active_ms = if active { Some(now_ms) } else { old.and_then(|times| times.active_ms) };
-    let times = Times { seen_ms: now_ms, active_ms };
-    (Change::consumer(group_name, name, Some(times)), old.is_none())
+/// Notes that a consumer asked, and perhaps that it got something: the change to make for that, and whether it makes the
+/// consumer. That one who is known has asked is no change.
+fn visit(group: &ConsumerGroup, group_name: &[u8], name: &[u8], now_ms: u64, active: bool) -> (Option<Change>, bool) {
+    let known = group.consumer(name);
+    if let Some(consumer) = known {
+        consumer.polls(now_ms);
+        if !active {
+            return (None, false);
+        }
+    }
+    let times = Times { seen_ms: now_ms, active_ms: active.then_some(now_ms) };
+    (Some(Change::consumer(group_name, name, Some(times))), known.is_none())
 }
 
 /// Announces a consumer that came to be by asking.
