@@ -41,7 +41,7 @@ pub fn parse_double(text: &[u8]) -> Option<f64> {
     (!value.is_nan() && (value.is_finite() || spelled)).then_some(value)
 }
 
-/// C's `strtod` takes `0x1F`, so Redis does; whole hexadecimal numbers are all anyone sends.
+/// C's `strtod` takes `0x1F` and `0x1.8p3`, so Redis does.
 #[expect(clippy::option_option, reason = "not hexadecimal at all, and hexadecimal but wrong, are two things")]
 fn hex_digits(text: &str) -> Option<Option<f64>> {
     let (negative, rest) = match text.strip_prefix('-') {
@@ -49,8 +49,48 @@ fn hex_digits(text: &str) -> Option<Option<f64>> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let digits = rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X"))?;
-    let value = u64::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with(['+', '-']));
-    Some(value.map(|value| if negative { -(value as f64) } else { value as f64 }))
+    Some(hex_value(digits).map(|value| if negative { -value } else { value }))
+}
+
+/// Hexadecimal digits, perhaps with a fraction and a power of two. What a double cannot hold is refused.
+fn hex_value(text: &str) -> Option<f64> {
+    /// Beyond this there is nothing but infinity and zero.
+    const POWER_MAX: i32 = 1 << 20;
+    let (digits, power) = match text.split_once(['p', 'P']) {
+        Some((digits, power)) => {
+            let power: i64 = power.parse().ok()?;
+            (digits, power.clamp(-i64::from(POWER_MAX), i64::from(POWER_MAX)) as i32)
+        }
+        None => (text, 0),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let (mut mantissa, mut power) = (0_u64, power);
+    for (at, digit) in whole.chars().chain(fraction.chars()).enumerate() {
+        let digit = u64::from(digit.to_digit(16)?);
+        power = power.saturating_sub(if at < whole.len() { 0 } else { 4 });
+        if mantissa >> 60 == 0 {
+            mantissa = mantissa << 4 | digit;
+        } else {
+            // Beyond what is kept it only matters whether there is anything.
+            mantissa |= u64::from(digit != 0);
+            power = power.saturating_add(4);
+        }
+    }
+    let value = scaled(mantissa as f64, power);
+    (value.is_finite() && (value != 0.0 || mantissa == 0)).then_some(value)
+}
+
+/// A number times a power of two, in steps that neither overflow nor vanish before the result does.
+fn scaled(mut value: f64, mut power: i32) -> f64 {
+    const STEP: i32 = 1_000;
+    while power.abs() > STEP && value != 0.0 && value.is_finite() {
+        value *= 2_f64.powi(STEP * power.signum());
+        power -= STEP * power.signum();
+    }
+    value * 2_f64.powi(power.clamp(-STEP, STEP))
 }
 
 /// Prints a double the way every door shows it.
@@ -170,6 +210,21 @@ mod tests {
             ("-inf", Some(f64::NEG_INFINITY)),
             ("+Infinity", Some(f64::INFINITY)),
             ("0x10", Some(16.0)),
+            ("0x1p+0", Some(1.0)),
+            ("-0X1.8P1", Some(-3.0)),
+            ("0x.8", Some(0.5)),
+            ("0x1.", Some(1.0)),
+            ("0x1fffffffffffffffffp-70", Some(0.5)),
+            ("0x1p-1074", Some(5e-324)),
+            ("0x1p1023", Some(8.98846567431158e307)),
+            ("0x0p99999", Some(0.0)),
+            ("0x1p1024", None),
+            ("0x1p-2000", None),
+            ("0x1p", None),
+            ("0xp1", None),
+            ("0x.", None),
+            ("0x-1", None),
+            ("0x1.1.1", None),
             ("nan", None),
             ("1e400", None),
             ("", None),

@@ -41,13 +41,6 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        anchor: "zrange-with-a-limit-on-ranks",
-        beside: None,
-        explains: |args, _, theirs| {
-            names(args, &["ZRANGE", "ZRANGESTORE"]) && error(theirs).contains("LIMIT is only supported in combination")
-        },
-    },
-    Difference {
         anchor: "small-sets-keep-their-order",
         beside: None,
         // Also of a set where a sorted set is named, which has an order of its own.

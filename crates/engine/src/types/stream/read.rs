@@ -10,7 +10,7 @@
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
 use super::{Change, ConsumerGroup, Delivery, Id, Stream, announce_consumer, count_or_all, entry_reply, visit};
-use crate::args::{Options, is};
+use crate::args::{Options, ends_in_time, is};
 use crate::client::{Door, Waiting};
 use crate::txn::{Block, Outcome, Stop, Txn};
 
@@ -101,7 +101,10 @@ impl<'a> Request<'a> {
 
     /// As [`Self::parse`], where the client may ask for it.
     fn of(txn: &mut Txn<'_>, args: Args<'a>, grouped: bool) -> Result<Self, CommandError> {
-        let request = Self::parse(args, grouped)?;
+        let mut request = Self::parse(args, grouped)?;
+        if let Some(timeout_ms) = &mut request.block {
+            *timeout_ms = ends_in_time(*timeout_ms, txn.now_ms())?;
+        }
         if let Some((_, consumer)) = request.group {
             super::check_name(txn, consumer)?;
         }
