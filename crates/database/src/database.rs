@@ -474,7 +474,7 @@ impl Database {
             // Checked before, but the user may have changed since.
             Work::One(command, args) => match txn.check(command, args) {
                 Ok(()) => txn.run_timed(command, args),
-                Err(denial) => Err(refused(&denial, command).into()),
+                Err(denial) => Err(refused(&denial, command, txn.client()).into()),
             },
             Work::All { queue, .. } => run_all(&mut txn, queue),
         };
@@ -615,7 +615,7 @@ impl Database {
         txn.resume();
         let outcome = match txn.check(parked.command, &args) {
             Ok(()) => txn.run_timed(parked.command, &args),
-            Err(denial) => Err(refused(&denial, parked.command).into()),
+            Err(denial) => Err(refused(&denial, parked.command, txn.client()).into()),
         };
         let done = txn.finish();
         let note = parked.once.as_ref().and_then(|once| state.note(once, &outcome, false, moment));

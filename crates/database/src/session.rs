@@ -258,7 +258,7 @@ impl Session {
         }
         users.check(self.client.grant, command, args).map_err(|denial| {
             account.database.note_denial(&denial, command, &self.client);
-            refused(&denial, command)
+            refused(&denial, command, &self.client)
         })
     }
 

@@ -36,14 +36,23 @@ pub(crate) fn positive(arg: &[u8], error: &'static str) -> Result<usize, Command
 }
 
 /// How long a blocking command waits, from seconds to milliseconds; `None`, written 0, is for ever.
-pub(crate) fn timeout_ms(arg: &[u8]) -> Result<Option<u64>, CommandError> {
+pub(crate) fn timeout_ms(arg: &[u8], now_ms: u64) -> Result<Option<u64>, CommandError> {
     let seconds = parse_double(arg).ok_or(CommandError::text("ERR timeout is not a float or out of range"))?;
     let millis = (seconds * 1_000.0).ceil();
-    // Redis calls what overflows its 64 bits negative, too.
-    if millis < 0.0 || millis >= i64::MAX as f64 {
+    if millis < 0.0 {
         return Err(CommandError::text("ERR timeout is negative"));
     }
-    Ok((millis > 0.0).then_some(millis as u64))
+    // What is too large for it becomes the largest there is.
+    ends_in_time(Some(millis as u64).filter(|&millis| millis > 0), now_ms)
+}
+
+/// A timeout whose end 64 bits can hold.
+pub(crate) fn ends_in_time(timeout_ms: Option<u64>, now_ms: u64) -> Result<Option<u64>, CommandError> {
+    let end = timeout_ms.unwrap_or_default().checked_add(now_ms);
+    if end.is_some_and(|end| i64::try_from(end).is_ok()) {
+        return Ok(timeout_ms);
+    }
+    Err(CommandError::text("ERR timeout is out of range"))
 }
 
 /// Optional arguments, read from left to right.

@@ -475,11 +475,6 @@ impl<'a> Txn<'a> {
         self.resumed = true;
     }
 
-    /// Whether the command at work was parked before.
-    pub const fn is_resumed(&self) -> bool {
-        self.resumed
-    }
-
     // --- what a handler may know -------------------------------------------------------------------------------
 
     /// The moment, in milliseconds since the Unix epoch.

@@ -1,7 +1,8 @@
 //! Numbers as text: what Redis accepts as an integer or a double, and how doubles are printed.
 //!
 //! Doubles print as JavaScript prints them (shortest digits that read back the same, no trailing `.0`), because the SDKs
-//! turn text into a number only if it survives that round trip. `inf`, `-inf` and `nan` are Redis's words.
+//! turn text into a number only if it survives that round trip. `inf`, `-inf` and `nan` are Redis's words. Where hardly fewer
+//! digits would do, REST shows all 17 that there are, as Upstash does ([`Double::with_exact_text`]).
 
 use std::fmt;
 
@@ -40,7 +41,7 @@ pub fn parse_double(text: &[u8]) -> Option<f64> {
     (!value.is_nan() && (value.is_finite() || spelled)).then_some(value)
 }
 
-/// C's `strtod` takes `0x1F`, so Redis does; whole hexadecimal numbers are all anyone sends.
+/// C's `strtod` takes `0x1F` and `0x1.8p3`, so Redis does.
 #[expect(clippy::option_option, reason = "not hexadecimal at all, and hexadecimal but wrong, are two things")]
 fn hex_digits(text: &str) -> Option<Option<f64>> {
     let (negative, rest) = match text.strip_prefix('-') {
@@ -48,8 +49,48 @@ fn hex_digits(text: &str) -> Option<Option<f64>> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let digits = rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X"))?;
-    let value = u64::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with(['+', '-']));
-    Some(value.map(|value| if negative { -(value as f64) } else { value as f64 }))
+    Some(hex_value(digits).map(|value| if negative { -value } else { value }))
+}
+
+/// Hexadecimal digits, perhaps with a fraction and a power of two. What a double cannot hold is refused.
+fn hex_value(text: &str) -> Option<f64> {
+    /// Beyond this there is nothing but infinity and zero.
+    const POWER_MAX: i32 = 1 << 20;
+    let (digits, power) = match text.split_once(['p', 'P']) {
+        Some((digits, power)) => {
+            let power: i64 = power.parse().ok()?;
+            (digits, power.clamp(-i64::from(POWER_MAX), i64::from(POWER_MAX)) as i32)
+        }
+        None => (text, 0),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let (mut mantissa, mut power) = (0_u64, power);
+    for (at, digit) in whole.chars().chain(fraction.chars()).enumerate() {
+        let digit = u64::from(digit.to_digit(16)?);
+        power = power.saturating_sub(if at < whole.len() { 0 } else { 4 });
+        if mantissa >> 60 == 0 {
+            mantissa = mantissa << 4 | digit;
+        } else {
+            // Beyond what is kept it only matters whether there is anything.
+            mantissa |= u64::from(digit != 0);
+            power = power.saturating_add(4);
+        }
+    }
+    let value = scaled(mantissa as f64, power);
+    (value.is_finite() && (value != 0.0 || mantissa == 0)).then_some(value)
+}
+
+/// A number times a power of two, in steps that neither overflow nor vanish before the result does.
+fn scaled(mut value: f64, mut power: i32) -> f64 {
+    const STEP: i32 = 1_000;
+    while power.abs() > STEP && value != 0.0 && value.is_finite() {
+        value *= 2_f64.powi(STEP * power.signum());
+        power -= STEP * power.signum();
+    }
+    value * 2_f64.powi(power.clamp(-STEP, STEP))
 }
 
 /// Prints a double the way every door shows it.
@@ -77,6 +118,38 @@ impl Double {
             value => f(ryu_js::Buffer::new().format_finite(value)),
         }
     }
+
+    /// As [`Self::with_text`], but a fraction that takes 16 digits or more has all 17, as C's `%.17g` prints it.
+    pub fn with_exact_text<T>(self, f: impl FnOnce(&str) -> T) -> T {
+        if !self.0.is_finite() || self.0.fract() == 0.0 || self.with_text(significant) < LONG_DIGITS {
+            return self.with_text(f);
+        }
+        f(&with_all_digits(self.0))
+    }
+}
+
+/// Significant digits from which on a fraction is shown with all it has.
+const LONG_DIGITS: usize = 16;
+
+/// How many significant digits a number in decimals has.
+fn significant(text: &str) -> usize {
+    let mantissa = text.split('e').next().unwrap_or_default();
+    let digits = mantissa.trim_start_matches(['-', '0', '.']);
+    digits.bytes().filter(u8::is_ascii_digit).count()
+}
+
+/// A fraction with 17 significant digits, less the zeros at the end: plain, or below 10^-4 with an exponent.
+fn with_all_digits(value: f64) -> String {
+    let scientific = format!("{value:.16e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if exponent < -4 {
+        let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+        return format!("{mantissa}e-{:02}", exponent.unsigned_abs());
+    }
+    let decimals = usize::try_from(16 - exponent).unwrap_or_default();
+    let plain = format!("{value:.decimals$}");
+    plain.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 impl fmt::Display for Double {
@@ -111,6 +184,24 @@ mod tests {
     }
 
     #[test]
+    fn long_fractions_show_all_their_digits() {
+        for (value, text) in [
+            (0.837_574_474_383_931_3, "0.83757447438393129"),
+            (3.847_390_522_181_564, "3.8473905221815641"),
+            (-0.1, "-0.1"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1.0 / 3.0, "0.33333333333333331"),
+            (1.0 / 3e7, "3.3333333333333334e-08"),
+            (3_479_099_956_230_698.0, "3479099956230698"),
+            (1e300, "1e+300"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(Double(value).with_exact_text(str::to_owned), text);
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
+        }
+    }
+
+    #[test]
     fn doubles_parse_as_redis_does() {
         for (text, value) in [
             ("1.5", Some(1.5)),
@@ -119,6 +210,21 @@ mod tests {
             ("-inf", Some(f64::NEG_INFINITY)),
             ("+Infinity", Some(f64::INFINITY)),
             ("0x10", Some(16.0)),
+            ("0x1p+0", Some(1.0)),
+            ("-0X1.8P1", Some(-3.0)),
+            ("0x.8", Some(0.5)),
+            ("0x1.", Some(1.0)),
+            ("0x1fffffffffffffffffp-70", Some(0.5)),
+            ("0x1p-1074", Some(5e-324)),
+            ("0x1p1023", Some(8.98846567431158e307)),
+            ("0x0p99999", Some(0.0)),
+            ("0x1p1024", None),
+            ("0x1p-2000", None),
+            ("0x1p", None),
+            ("0xp1", None),
+            ("0x.", None),
+            ("0x-1", None),
+            ("0x1.1.1", None),
             ("nan", None),
             ("1e400", None),
             ("", None),

@@ -52,6 +52,8 @@ pub struct Rules {
     pub json: bool,
     /// Only from this version of a real Redis on.
     pub since: Option<Version>,
+    /// Only on a real Redis older than this version, and on Dormouse, which does as that did.
+    pub before: Option<Version>,
     /// Not on this server, which does something else.
     pub except: Option<Server>,
 }
@@ -198,6 +200,9 @@ impl Rules {
                 None if word == "json" => rules.json = true,
                 Some(("since", version)) => {
                     rules.since = Some(Version::parse(version).ok_or_else(|| format!("{version} is no version"))?);
+                }
+                Some(("before", version)) => {
+                    rules.before = Some(Version::parse(version).ok_or_else(|| format!("{version} is no version"))?);
                 }
                 Some(("except", name)) => {
                     rules.except = Some(Server::named(name).ok_or_else(|| format!("{name} is no server"))?);

@@ -67,6 +67,7 @@ pub fn applies(rules: &Rules, abilities: Abilities) -> bool {
         && (!rules.clients || abilities.clients)
         && (!rules.json || abilities.json)
         && rules.since.is_none_or(|since| since <= abilities.version)
+        && rules.before.is_none_or(|before| abilities.server == Server::Dormouse || abilities.version < before)
 }
 
 /// Runs pages. An error is one of the door, such as a lost connection at a reset; the pages' are in the report.
@@ -205,7 +206,9 @@ mod tests {
             (Rules { clients: true, ..rules.clone() }, true, false),
             (Rules { since: Some(Version(7, 0)), ..rules.clone() }, true, true),
             (Rules { except: Some(Server::Redis), ..rules.clone() }, false, true),
-            (Rules { since: Some(Version(7, 2)), ..rules }, false, true),
+            (Rules { since: Some(Version(7, 2)), ..rules.clone() }, false, true),
+            (Rules { before: Some(Version(7, 0)), ..rules.clone() }, false, true),
+            (Rules { before: Some(Version(7, 2)), ..rules }, true, true),
         ] {
             assert_eq!((applies(&rules, redis), applies(&rules, rest)), (on_redis, on_rest), "{rules:?}");
         }

@@ -13,12 +13,13 @@ use dormouse_storage::Lsn;
 
 use super::{Database, Outbox, Parked, State};
 
-/// Why a client may not run a command.
-pub(crate) fn refused(denial: &Denial, command: &'static Command) -> CommandError {
-    match denial {
-        Denial::Command => CommandError::NoPermission(full_name(command)),
-        Denial::Key(_) => CommandError::NoKeyPermission,
-        Denial::Channel(_) => CommandError::NoChannelPermission,
+/// Why a client may not run a command. Of the database's own tokens that is said in Upstash's words, of users in Redis's.
+pub(crate) fn refused(denial: &Denial, command: &'static Command, client: &Client) -> CommandError {
+    match (client.grant, denial) {
+        (Grant::User(_), denial) => CommandError::from(format!("NOPERM {}", denial.words(&client.user, command))),
+        (_, Denial::Command) => CommandError::NoPermission(full_name(command)),
+        (_, Denial::Key(_)) => CommandError::NoKeyPermission,
+        (_, Denial::Channel(_)) => CommandError::NoChannelPermission,
     }
 }
 

@@ -8,7 +8,7 @@ use dormouse_proto::Reply;
 
 use crate::support::{Bed, Talk, error, texts, words};
 
-const NO_KEY: &str = "NOPERM this user has no permissions to access one of the keys used as arguments";
+const NO_KEY: &str = "NOPERM No permissions to access a key";
 
 /// A client that has come in as a user.
 fn talk_as(bed: &Bed, user: &str, password: &str) -> Talk {

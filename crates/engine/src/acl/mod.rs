@@ -23,7 +23,7 @@ use crate::client::{Grant, UserId};
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
 use crate::command::{Command, Needs};
 use crate::glob;
-use crate::table;
+use crate::table::{self, full_name};
 use crate::txn::Txn;
 
 pub(crate) use commands::CommandSet;
@@ -98,6 +98,18 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// What Redis says of it, without a code.
+    pub fn words(&self, user: &[u8], command: &'static Command) -> String {
+        match self {
+            Self::Command => {
+                let (user, command) = (String::from_utf8_lossy(user), full_name(command));
+                format!("User {user} has no permissions to run the '{command}' command")
+            }
+            Self::Key(_) => "No permissions to access a key".to_owned(),
+            Self::Channel(_) => "No permissions to access a channel".to_owned(),
+        }
+    }
+
     const fn rank(&self) -> u8 {
         match self {
             Self::Command => 0,

@@ -82,7 +82,7 @@ fn write_group(group: &ConsumerGroup, out: &mut Vec<u8>) {
     put_length(out, group.consumers().len());
     for (name, consumer) in group.consumers() {
         put_string(out, name);
-        out.extend(consumer.times.seen_ms.to_le_bytes());
+        out.extend(consumer.times().seen_ms.to_le_bytes());
         put_length(out, consumer.pending_count());
         consumer.pending(Id::MIN).for_each(|id| out.extend(raw(id)));
     }

@@ -14,6 +14,7 @@ use super::number::{WHOLE_MAX, shortest};
 use super::sandbox::text_of;
 use super::vm::{Fault, Shared};
 use crate::acl::{Context, Denial};
+use crate::command::Command;
 use crate::table::find;
 use crate::txn::{Stop, Txn};
 use crate::types::server::REDIS_VERSION;
@@ -84,7 +85,7 @@ fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<
     }
     if let Err(denial) = txn.check(command, words) {
         txn.note_denial(&denial, command, Context::Script);
-        return Err(fail(denied(&denial)));
+        return Err(fail(&denied(&denial, &txn.client().user.clone(), command)));
     }
     if let Some(error) = txn.script.as_ref().and_then(|scope| scope.stranger(command, words)) {
         return Err(fail(&error.to_string()));
@@ -101,14 +102,8 @@ fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<
 }
 
 /// Why the client may not run a command of its script.
-const fn denied(denial: &Denial) -> &'static str {
-    match denial {
-        Denial::Command => "ERR The user executing the script can't run this command or subcommand",
-        Denial::Key(_) => {
-            "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments"
-        }
-        Denial::Channel(_) => "ERR The user executing the script can't publish to the channel mentioned in the command",
-    }
+fn denied(denial: &Denial, user: &[u8], command: &'static Command) -> String {
+    format!("ERR ACL failure in script: {}", denial.words(user, command))
 }
 
 /// Fills the table `redis`, but for `call` and `pcall`, which belong to a run.

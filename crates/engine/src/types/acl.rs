@@ -225,7 +225,7 @@ fn dryrun(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
                 Denial::Key(key) => (b"access the '", key, b"' key"),
                 Denial::Channel(channel) => (b"access the '", channel, b"' channel"),
             };
-            Reply::bulk([b"This user has no permissions to ", before, &what, after].concat())
+            Reply::bulk([b"User ", name, b" has no permissions to ", before, &what, after].concat())
         }
     })
 }

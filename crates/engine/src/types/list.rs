@@ -539,6 +539,11 @@ fn lpos(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn rank(rank: i64) -> Result<i64, CommandError> {
+    if rank == i64::MIN {
+        return Err(CommandError::text(
+            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+        ));
+    }
     if rank != 0 {
         return Ok(rank);
     }
@@ -676,7 +681,7 @@ fn brpop(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 fn pop_or_wait(txn: &mut Txn<'_>, args: Args<'_>, end: End) -> Outcome {
     let (timeout, keys) = args[1..].split_last().ok_or(CommandError::Syntax)?;
-    let timeout = timeout_ms(timeout)?;
+    let timeout = timeout_ms(timeout, txn.now_ms())?;
     for key in keys {
         if let Some(values) = pop(txn, key, end, 1)? {
             return Ok(Reply::bulks(std::iter::once(Blob::from(*key)).chain(values)));
@@ -694,7 +699,7 @@ fn wait(txn: &Txn<'_>, keys: Args<'_>, timeout_ms: Option<u64>, at_once: Reply) 
 }
 
 fn blmpop(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let timeout = timeout_ms(args[1])?;
+    let timeout = timeout_ms(args[1], txn.now_ms())?;
     let request = MultiPop::parse(&args[2..])?;
     match request.run(txn)? {
         Some(reply) => Ok(reply),
@@ -712,7 +717,7 @@ fn brpoplpush(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn move_or_wait(txn: &mut Txn<'_>, args: Args<'_>, from: End, to: End, timeout: &[u8]) -> Outcome {
-    let timeout = timeout_ms(timeout)?;
+    let timeout = timeout_ms(timeout, txn.now_ms())?;
     match move_element(txn, [args[1], args[2]], from, to)? {
         Some(value) => Ok(Reply::Bulk(value)),
         None => wait(txn, &args[1..2], timeout, Reply::Null),

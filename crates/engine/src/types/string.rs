@@ -141,6 +141,9 @@ fn set_needs(args: Args<'_>) -> Needs {
     if args.iter().skip(3).any(|word| tells(word)) { Needs::ReadWrite } else { Needs::Write }
 }
 
+/// Digits of a digest.
+const DIGEST_DIGITS: usize = 16;
+
 /// When `SET` and `DELEX` act.
 enum Condition<'a> {
     Always,
@@ -166,6 +169,17 @@ impl Condition<'_> {
         }
     }
 
+    /// As [`Self::holds`], once the length of a digest is checked. Redis looks at it only where there is a value to compare, and
+    /// not at its digits.
+    fn check(&self, value: Option<&Blob>) -> Result<bool, CommandError> {
+        if let (Self::DigestEquals(digest) | Self::DigestDiffers(digest), Some(_)) = (self, value)
+            && digest.len() != DIGEST_DIGITS
+        {
+            return Err(CommandError::text("ERR must be exactly 16 hexadecimal characters"));
+        }
+        Ok(self.holds(value))
+    }
+
     /// Whether it looks at the value, which then must be a string.
     const fn compares(&self) -> bool {
         !matches!(self, Self::Always | Self::Missing | Self::Present)
@@ -174,15 +188,11 @@ impl Condition<'_> {
 
 /// Reads `IFEQ v` and its kin, if `word` is one.
 fn comparison<'a>(word: &[u8], options: &mut Options<'a>) -> Result<Option<Condition<'a>>, CommandError> {
-    let digest = |arg: &'a [u8]| {
-        let right = arg.len() == 16 && arg.iter().all(u8::is_ascii_hexdigit);
-        right.then_some(arg).ok_or(CommandError::text("ERR must be exactly 16 hexadecimal characters"))
-    };
     Ok(Some(match () {
         () if is(word, "IFEQ") => Condition::Equals(options.value()?),
         () if is(word, "IFNE") => Condition::Differs(options.value()?),
-        () if is(word, "IFDEQ") => Condition::DigestEquals(digest(options.value()?)?),
-        () if is(word, "IFDNE") => Condition::DigestDiffers(digest(options.value()?)?),
+        () if is(word, "IFDEQ") => Condition::DigestEquals(options.value()?),
+        () if is(word, "IFDNE") => Condition::DigestDiffers(options.value()?),
         () => return Ok(None),
     }))
 }
@@ -245,7 +255,7 @@ fn set(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         },
         None => None,
     };
-    let acts = options.condition.holds(old.as_ref());
+    let acts = options.condition.check(old.as_ref())?;
     if acts {
         store(txn, key, value, options.deadline)?;
     }
@@ -352,20 +362,20 @@ fn getex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::Bulk(value))
 }
 
+const DELEX_TYPE: CommandError = CommandError::text("ERR Key should be of string type if conditions are specified");
+const DELEX_CONDITION: CommandError = CommandError::text("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE");
+
 fn delex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let mut options = Options::new(&args[2..]);
-    let condition = match options.next() {
-        Some(word) => comparison(word, &mut options)?.ok_or(CommandError::Syntax)?,
-        None => Condition::Present,
-    };
-    if !options.rest().is_empty() {
-        return Err(CommandError::Syntax.into());
-    }
-    let acts = if condition.compares() {
-        let value = txn.get::<Blob>(args[1])?;
-        value.is_some() && condition.holds(value)
-    } else {
-        txn.exists(args[1])?
+    let acts = match &args[2..] {
+        [] => txn.exists(args[1])?,
+        [word, wanted] => match txn.value(args[1])? {
+            Some(value) => {
+                let value = Blob::of(value).ok_or(DELEX_TYPE)?;
+                comparison(word, &mut Options::new(&[wanted]))?.ok_or(DELEX_CONDITION)?.check(Some(value))?
+            }
+            None => false,
+        },
+        _ => return Err(CommandError::Arity("delex".into()).into()),
     };
     if acts {
         txn.delete(args[1])?;

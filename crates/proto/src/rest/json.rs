@@ -88,7 +88,7 @@ fn value<'a>(reply: &'a Reply, encoding: Encoding, out: &mut Vec<u8>) -> Result<
         Reply::Integer(value) => integer(*value, out),
         Reply::Bool(value) => integer(i64::from(*value), out),
         Reply::Double(value) => {
-            Double(*value).with_text(|text| string(text.as_bytes(), encoding, out));
+            Double(*value).with_exact_text(|text| string(text.as_bytes(), encoding, out));
         }
         Reply::Null | Reply::NullArray => out.extend_from_slice(b"null"),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) | Reply::Many(items) => {
@@ -255,6 +255,7 @@ mod tests {
             (Reply::Integer(-7), "-7", "-7"),
             (Reply::Integer(i64::MAX), "9223372036854775807", "9223372036854775807"),
             (Reply::Double(1.0), r#""1""#, r#""MQ==""#),
+            (Reply::Double(0.837_574_474_383_931_3), r#""0.83757447438393129""#, r#""MC44Mzc1NzQ0NzQzODM5MzEyOQ==""#),
             (Reply::Double(1e21), r#""1e+21""#, r#""MWUrMjE=""#),
             (Reply::Double(f64::NEG_INFINITY), r#""-inf""#, r#""LWluZg==""#),
             (Reply::Bool(true), "1", "1"),

@@ -4,6 +4,7 @@
 //! entry without its section, or one that swallows more than it says, is a mistake.
 
 use dormouse_proto::{Reply, parse_double};
+use serde_json::Value;
 
 use crate::reply_text;
 use crate::server::Server;
@@ -37,13 +38,6 @@ pub const DIFFERENCES: &[Difference] = &[
         beside: None,
         explains: |args, ours, theirs| {
             names(args, &["COPY"]) && *ours == Reply::Integer(0) && error(theirs).contains("objects are the same")
-        },
-    },
-    Difference {
-        anchor: "zrange-with-a-limit-on-ranks",
-        beside: None,
-        explains: |args, _, theirs| {
-            names(args, &["ZRANGE", "ZRANGESTORE"]) && error(theirs).contains("LIMIT is only supported in combination")
         },
     },
     Difference {
@@ -126,6 +120,22 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        anchor: "what-is-below-comes-first",
+        beside: Some(Server::Redis),
+        explains: |args, ours, theirs| {
+            let is_json = args.first().is_some_and(|name| name.starts_with(b"JSON."));
+            let goes_below = |arg: &Vec<u8>| arg.starts_with(b"$") && arg.windows(2).any(|pair| pair == b"..");
+            is_json && args.iter().any(goes_below) && in_any_order(ours) == in_any_order(theirs)
+        },
+    },
+    Difference {
+        anchor: "below-what-is-missing",
+        beside: Some(Server::Redis),
+        explains: |args, ours, theirs| {
+            names(args, &["JSON.SET"]) && error(ours).ends_with("does not exist") && is_null(theirs)
+        },
+    },
+    Difference {
         anchor: "integers-in-json-do-not-wrap",
         beside: Some(Server::Redis),
         explains: |args, ours, _| {
@@ -199,6 +209,29 @@ fn leaves(reply: &Reply) -> Option<Vec<String>> {
     }
     texts.sort();
     Some(texts)
+}
+
+/// A reply as a value of JSON, its arrays and those in its texts in an order of our own.
+fn in_any_order(reply: &Reply) -> Value {
+    match reply {
+        Reply::Array(items) => sorted(Value::Array(items.iter().map(in_any_order).collect())),
+        Reply::Bulk(text) => serde_json::from_slice(text)
+            .map_or_else(|_| Value::String(String::from_utf8_lossy(text).into_owned()), sorted),
+        other => Value::String(reply_text::text(other)),
+    }
+}
+
+/// A value with every array in it sorted by how its elements print.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.into_iter().map(sorted).collect();
+            items.sort_by_key(Value::to_string);
+            Value::Array(items)
+        }
+        Value::Object(members) => Value::Object(members.into_iter().map(|(key, value)| (key, sorted(value))).collect()),
+        other => other,
+    }
 }
 
 /// An error, also one that a script caught and returned as a string.

@@ -7,6 +7,7 @@ use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 
 use super::{Hash, announce_removal, last_values, values};
 use crate::args::{Options, Span, integer, is};
+use crate::client::Door;
 use crate::command::{Command, Group, command};
 use crate::hub::Event;
 use crate::txn::{Edit, Outcome, Stop, Txn};
@@ -58,8 +59,12 @@ fn hpexpireat(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 fn expire(txn: &mut Txn<'_>, args: Args<'_>, span: Span, name: &'static str) -> Outcome {
     let key = args[1];
     // Redis looks at the key before it looks at the words.
-    txn.get::<Hash>(key)?;
-    let at = deadline(args[2], span, txn.now_ms(), name)?;
+    let there = txn.get::<Hash>(key)?.is_some();
+    let at = match deadline(args[2], span, txn.now_ms(), name) {
+        // Clients of the REST protocol ask for moments beyond the bound, and expect to hear that there is no such field.
+        Err(CommandError::InvalidExpire(_)) if !there && txn.client().door == Door::Rest => DEADLINE_MAX as u64,
+        at => at?,
+    };
     let condition = Condition::parse(args[3]).ok();
     let fields = counted_fields(&args[3 + usize::from(condition.is_some())..]).map_err(|error| match error {
         error if error == NOT_A_COUNT => CommandError::text("ERR Parameter `numFields` should be greater than 0"),
@@ -190,17 +195,21 @@ fn persist(edit: &mut Edit<'_, Hash>, field: &[u8], _: u64) -> Effect {
     Effect::Cleared
 }
 
-/// `HGETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST] FIELDS count field …`
+/// `HGETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST] FIELDS count field …`, the option also behind the fields.
 fn hgetex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let key = args[1];
     txn.get::<Hash>(key)?;
-    let span = Span::parse(args[2]);
-    let persists = is(args[2], "PERSIST");
-    let at = match span {
-        Some(span) => Some(deadline(args[3], span, txn.now_ms(), "hgetex")?),
+    let (option, fields) = option_and_fields(&args[2..]);
+    let word = option.first().copied().unwrap_or_default();
+    let persists = is(word, "PERSIST");
+    let at = match Span::parse(word) {
+        Some(span) => Some(deadline(option[1], span, txn.now_ms(), "hgetex")?),
         None => None,
     };
-    let fields = counted_fields(&args[if at.is_some() { 4 } else { 2 + usize::from(persists) }..])?;
+    if fields.len() < 2 {
+        return Err(CommandError::Arity("hgetex".into()).into());
+    }
+    let fields = counted_fields(fields)?;
     let now_ms = txn.now_ms();
     let hash = txn.get::<Hash>(key)?;
     let buries = at.is_some_and(|at| at <= now_ms);
@@ -211,6 +220,25 @@ fn hgetex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         change_each(txn, key, fields, persist)?;
     }
     Ok(reply)
+}
+
+/// Tells an option of `HGETEX` from the fields, in whichever order they stand.
+fn option_and_fields<'a>(args: Args<'a>) -> (Args<'a>, Args<'a>) {
+    let length = |word: &[u8]| match Span::parse(word) {
+        Some(_) => 2,
+        None => usize::from(is(word, "PERSIST")),
+    };
+    let ahead = length(args[0]);
+    if ahead == 0
+        && let [_, count, rest @ ..] = args
+        && let Some(count) = parse_integer(count).and_then(|count| usize::try_from(count).ok())
+        && let Some((_, behind)) = rest.split_at_checked(count)
+        && let Some(word) = behind.first()
+        && behind.len() == length(word)
+    {
+        return (behind, &args[..args.len() - behind.len()]);
+    }
+    args.split_at(ahead.min(args.len()))
 }
 
 /// Fields and their values.
@@ -255,15 +283,17 @@ fn parse_set(args: Args<'_>, now_ms: u64) -> Result<(SetOptions, Pairs<'_>), Com
     const ARITY: CommandError = CommandError::Arity(std::borrow::Cow::Borrowed("hsetex"));
     let mut found = SetOptions::default();
     let mut options = Options::new(args);
+    let mut fields: Option<Pairs<'_>> = None;
     while let Some(word) = options.next() {
-        if is(word, "FIELDS") {
+        if is(word, "FIELDS") && fields.is_none() {
             let count = options.next().ok_or(ARITY)?;
             let count = parse_integer(count).filter(|&count| (1..=i64::from(i32::MAX)).contains(&count));
             let count = count.ok_or(CommandError::text("ERR invalid number of fields"))?;
-            return match options.rest().as_chunks::<2>() {
-                (pairs, []) if pairs.len() as u64 == count as u64 => Ok((found, pairs)),
-                _ => Err(ARITY),
-            };
+            let split = options.rest().split_at_checked(count as usize * 2);
+            let (pairs, behind) = split.ok_or(ARITY)?;
+            fields = Some(pairs.as_chunks::<2>().0);
+            options = Options::new(behind);
+            continue;
         }
         if is(word, "FNX") || is(word, "FXX") {
             if found.there.replace(is(word, "FXX")).is_some() {
@@ -272,6 +302,9 @@ fn parse_set(args: Args<'_>, now_ms: u64) -> Result<(SetOptions, Pairs<'_>), Com
             continue;
         }
         let span = Span::parse(word);
+        if span.is_none() && !is(word, "KEEPTTL") && fields.is_some() {
+            return Err(ARITY);
+        }
         if span.is_none() && !is(word, "KEEPTTL") {
             return Err(format!("ERR unknown argument: {}", String::from_utf8_lossy(word)).into());
         }
@@ -284,7 +317,8 @@ fn parse_set(args: Args<'_>, now_ms: u64) -> Result<(SetOptions, Pairs<'_>), Com
             None => found.keeps = true,
         }
     }
-    Err(CommandError::text("ERR Mandatory argument FIELDS is missing or not at the right position"))
+    let missing = CommandError::text("ERR Mandatory argument FIELDS is missing or not at the right position");
+    fields.map(|pairs| (found, pairs)).ok_or(missing)
 }
 
 #[cfg(test)]

@@ -64,6 +64,8 @@ pub struct Hash {
     fields: Collection<Blob>,
     /// Few hashes have any.
     deadlines: Option<Box<Deadlines>>,
+    /// Whether some field had one since it was made or read from disk: Redis calls its form another for that.
+    had_deadlines: bool,
 }
 
 impl Default for Hash {
@@ -110,7 +112,7 @@ impl Hash {
 
     /// The encoding as `OBJECT ENCODING` names it.
     pub const fn encoding(&self) -> &'static str {
-        match (self.fields.is_small(), self.has_deadlines()) {
+        match (self.fields.is_small(), self.has_deadlines() || self.had_deadlines) {
             (true, false) => "listpack",
             (true, true) => "listpackex",
             (false, _) => "hashtable",
@@ -132,6 +134,7 @@ impl Kind for Hash {
                 let at = if self.get(&field).is_some() { at } else { 0 };
                 let deadlines = self.deadlines.get_or_insert_default();
                 let old = deadlines.set(&field, at);
+                self.had_deadlines |= at != 0;
                 if deadlines.len() == 0 {
                     self.deadlines = None;
                 }
@@ -180,7 +183,7 @@ impl Kind for Hash {
             LAYOUT_DEADLINES => Some(Box::new(Deadlines::read(input)?)),
             _ => return Err(Corrupt("a layout of hashes that this release knows")),
         };
-        Ok(Self { fields, deadlines })
+        Ok(Self { had_deadlines: deadlines.is_some(), fields, deadlines })
     }
 
     fn is_void(&self) -> bool {

@@ -154,7 +154,7 @@ fn update<T>(
     plan: impl Fn(&Node) -> Result<Plan<T>, CommandError>,
 ) -> Result<Vec<Option<T>>, Stop> {
     let json = txn.get::<Json>(key)?.ok_or(NO_DOCUMENT)?;
-    let (found, bytes) = (matches(json.root(), &path.segments)?, json.memory_bytes());
+    let (found, bytes) = (matches(json.root(), path)?, json.memory_bytes());
     // Everything is planned before anything is touched, so that an error leaves the document as it was.
     let plans = found.iter().map(|found| plan(found.node)).collect::<Result<Vec<_>, _>>()?;
     let acts = |plan: &Plan<T>| matches!(plan, Plan::Do(..));
@@ -164,29 +164,38 @@ fn update<T>(
     let alone = places.len() == 1;
     let mut places = places.into_iter();
     let mut results = Vec::with_capacity(plans.len());
-    let mut edit = if places.len() > 0 { Some(txn.edit::<Json>(key)?) } else { None };
+    let mut todo = Vec::with_capacity(places.len());
     for planned in plans {
-        results.push(match (planned, &mut edit) {
-            (Plan::Do(act, result), Some(edit)) => {
-                let place = places.next().and_then(|steps| edit.locate(&steps));
-                // One place alone is as it was when it was planned. Of several, each may have been changed through another.
-                let planned = match &place {
-                    Some(_) if alone => Ok(Plan::Do(act, result)),
-                    Some(place) => edit.at(place).map_or(Ok(Plan::Skip), &plan),
-                    None => Ok(Plan::Skip),
-                };
-                match (planned, place) {
-                    (Ok(Plan::Do(act, result)), Some(at)) => {
-                        edit.apply(Change { at, act });
-                        Some(result)
-                    }
-                    (Ok(Plan::Keep(result)), _) => Some(result),
-                    _ => None,
-                }
+        results.push(match planned {
+            Plan::Do(act, result) => {
+                todo.extend(places.next().map(|steps| (results.len(), steps, act, result)));
+                None
             }
-            (Plan::Keep(result), _) => Some(result),
-            _ => None,
+            Plan::Keep(result) => Some(result),
+            Plan::Skip => None,
         });
+    }
+    let mut edit = if todo.is_empty() { None } else { Some(txn.edit::<Json>(key)?) };
+    if let Some(edit) = &mut edit {
+        // The outer first, as in RedisJSON, in whatever order they are shown.
+        todo.sort_by_key(|(_, steps, ..)| steps.len());
+        for (at, steps, act, result) in todo {
+            let place = edit.locate(&steps);
+            // One place alone is as it was when it was planned. Of several, each may have been changed through another.
+            let planned = match &place {
+                Some(_) if alone => Ok(Plan::Do(act, result)),
+                Some(place) => edit.at(place).map_or(Ok(Plan::Skip), &plan),
+                None => Ok(Plan::Skip),
+            };
+            results[at] = match (planned, place) {
+                (Ok(Plan::Do(act, result)), Some(at)) => {
+                    edit.apply(Change { at, act });
+                    Some(result)
+                }
+                (Ok(Plan::Keep(result)), _) => Some(result),
+                _ => None,
+            };
+        }
     }
     let changed = edit.is_some();
     drop(edit);

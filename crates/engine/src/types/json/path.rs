@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use dormouse_proto::CommandError;
 use regex::{Regex, RegexBuilder};
 
+use super::select::Order;
 use super::text::utf8;
 
 /// How deep filters and parentheses may be nested.
@@ -139,6 +140,11 @@ pub enum Last<'a> {
 }
 
 impl Path {
+    /// In which order it finds values that lie in one another.
+    pub const fn order(&self) -> Order {
+        if self.legacy { Order::OuterFirst } else { Order::InnerFirst }
+    }
+
     /// Reads a path in either dialect.
     pub fn parse(arg: &[u8]) -> Result<Self, CommandError> {
         let text = utf8(arg)?;

@@ -72,7 +72,7 @@ impl<'a> Wanted<'a> {
         if let [(_, path)] = self.paths.as_slice()
             && !self.several
         {
-            let found = nodes(root, &path.segments)?;
+            let found = nodes(root, path)?;
             if path.legacy {
                 printer.node(found.first().ok_or_else(|| path_missing(&path.text))?)?;
             } else {
@@ -84,7 +84,7 @@ impl<'a> Wanted<'a> {
         let mut members = Vec::with_capacity(self.paths.len());
         for (name, path) in &self.paths {
             let name = super::text::utf8(name)?;
-            let found = nodes(root, &path.segments)?;
+            let found = nodes(root, path)?;
             if legacy && found.is_empty() {
                 return Err(path_missing(name));
             }
@@ -128,7 +128,7 @@ pub(super) fn mget(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 /// The values a path matches, or nothing without a document.
 fn find<'t>(txn: &'t mut Txn<'_>, key: &[u8], path: &Path) -> Result<Option<Vec<&'t Node>>, crate::txn::Stop> {
     let Some(json) = txn.get::<Json>(key)? else { return Ok(None) };
-    Ok(Some(nodes(json.root(), &path.segments)?))
+    Ok(Some(nodes(json.root(), path)?))
 }
 
 /// An entry for each value; null where the question does not fit.

@@ -1,6 +1,7 @@
-//! What a path matches in a document, in RedisJSON's order: a value before what is below it.
+//! What a path matches in a document, and in which order.
 //!
-//! The walk is depth first. A match can be remembered with the steps that led to it, for those who are going to change it.
+//! The walk is depth first. What `..` matches below a value comes before what it matches there, as with Upstash; paths of the
+//! older dialect find the outer first, as with RedisJSON ([`Order`]). A match can be remembered with the steps that led to it, for those who are going to change it.
 //! Several `..` in one path can make a walk much larger than the document, so there is a bound on what one walk may look at
 //! and on how much it may find.
 
@@ -10,7 +11,7 @@ use dormouse_proto::CommandError;
 use regex::Regex;
 
 use super::node::Node;
-use super::path::{Comparison, Filter, Operator, Segment, Term, pattern};
+use super::path::{Comparison, Filter, Operator, Path, Segment, Term, pattern};
 
 /// Most values that a walk may look at.
 const VISITS_MAX: usize = 20_000_000;
@@ -37,17 +38,31 @@ pub struct Match<'a> {
     pub steps: Vec<Step<&'a str>>,
 }
 
+/// In which order `..` finds what lies in one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// What is below a value, then what is there.
+    InnerFirst,
+    /// The other way round.
+    OuterFirst,
+}
+
 /// The values that a path matches.
-pub fn nodes<'a>(root: &'a Node, segments: &[Segment]) -> Result<Vec<&'a Node>, CommandError> {
-    let mut walk = Walk { root, visits: 0, steps: None, pattern: None };
+pub fn nodes<'a>(root: &'a Node, path: &Path) -> Result<Vec<&'a Node>, CommandError> {
+    let mut walk = Walk { root, order: path.order(), visits: 0, steps: None, pattern: None };
     let mut found = Vec::new();
-    walk.go(segments, root, &mut |_, node| found.push(node))?;
+    walk.go(&path.segments, root, &mut |_, node| found.push(node))?;
     Ok(found)
 }
 
 /// The values that a path matches, with the steps to each.
-pub fn matches<'a>(root: &'a Node, segments: &[Segment]) -> Result<Vec<Match<'a>>, CommandError> {
-    let mut walk = Walk { root, visits: 0, steps: Some(Vec::new()), pattern: None };
+pub fn matches<'a>(root: &'a Node, path: &Path) -> Result<Vec<Match<'a>>, CommandError> {
+    matches_of(root, &path.segments, path.order())
+}
+
+/// As [`matches`], of a part of a path.
+pub fn matches_of<'a>(root: &'a Node, segments: &[Segment], order: Order) -> Result<Vec<Match<'a>>, CommandError> {
+    let mut walk = Walk { root, order, visits: 0, steps: Some(Vec::new()), pattern: None };
     let mut found = Vec::new();
     walk.go(segments, root, &mut |steps, node| found.push(Match { node, steps: steps.to_vec() }))?;
     Ok(found)
@@ -55,6 +70,7 @@ pub fn matches<'a>(root: &'a Node, segments: &[Segment]) -> Result<Vec<Match<'a>
 
 struct Walk<'a> {
     root: &'a Node,
+    order: Order,
     visits: usize,
     /// The steps to the value at hand, if anyone wants to know.
     steps: Option<Vec<Step<&'a str>>>,
@@ -89,10 +105,7 @@ impl<'a> Walk<'a> {
                 (start..end).step_by(*step).try_for_each(|index| self.index(index, rest, node, found))
             }
             Segment::All => self.each(node, &mut |this, child| this.go(rest, child, found)),
-            Segment::Descend => {
-                self.go(rest, node, found)?;
-                self.below(rest, node, found)
-            }
+            Segment::Descend => self.descend(rest, node, found),
             Segment::Filter(filter) if matches!(node, Node::Array(_) | Node::Object(_)) => {
                 self.each(node, &mut |this, child| {
                     if this.holds(filter, child)? { this.go(rest, child, found) } else { Ok(()) }
@@ -156,11 +169,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn below(&mut self, rest: &[Segment], node: &'a Node, found: Found<'_, 'a>) -> Result<(), CommandError> {
-        self.each(node, &mut |this, child| {
-            this.go(rest, child, found)?;
-            this.below(rest, child, found)
-        })
+    fn descend(&mut self, rest: &[Segment], node: &'a Node, found: Found<'_, 'a>) -> Result<(), CommandError> {
+        if self.order == Order::OuterFirst {
+            self.go(rest, node, found)?;
+        }
+        self.each(node, &mut |this, child| this.descend(rest, child, found))?;
+        if self.order == Order::InnerFirst {
+            self.go(rest, node, found)?;
+        }
+        Ok(())
     }
 
     // --- filters -------------------------------------------------------------------------------------------------
@@ -309,15 +326,14 @@ impl Operand<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::path::Path;
     use super::super::text::parse;
     use super::*;
 
     fn select(document: &str, path: &str) -> String {
         let root = parse(document.as_bytes(), 128, usize::MAX).unwrap();
         let path = Path::parse(path.as_bytes()).unwrap();
-        let with_steps = matches(&root, &path.segments).unwrap();
-        let found = nodes(&root, &path.segments).unwrap();
+        let with_steps = matches(&root, &path).unwrap();
+        let found = nodes(&root, &path).unwrap();
         assert!(with_steps.iter().map(|found| found.node).eq(found.iter().copied()), "{path:?}");
         for Match { node, steps } in with_steps {
             let reached = steps.iter().try_fold(&root, |at, step| match step {
@@ -336,14 +352,15 @@ mod tests {
     }
 
     #[test]
-    fn a_value_comes_before_what_is_below_it() {
+    fn what_is_below_a_value_comes_before_it() {
         let document = r#"{"x":1,"in":{"x":5,"y":{"x":7}},"arr":[{"x":2},[{"x":3}],5]}"#;
         for (path, found) in [
-            ("$..x", "1 5 7 2 3"),
-            ("$.in..x", "5 7"),
+            ("$..x", "7 5 2 3 1"),
+            ("..x", "1 5 7 2 3"),
+            ("$.in..x", "7 5"),
             ("$..y.x", "7"),
             ("$.*.x", "5"),
-            ("$..[0]", r#"{"x":2} {"x":3}"#),
+            ("$..[0]", r#"{"x":3} {"x":2}"#),
             (r#"$["in","x"]"#, r#"{"x":5,"y":{"x":7}} 1"#),
             ("$..x..x", ""),
             ("$.arr[*].x", "2"),
@@ -351,7 +368,8 @@ mod tests {
         ] {
             assert_eq!(select(document, path), found, "{path}");
         }
-        assert_eq!(select(r#"{"a":[1],"b":2}"#, "$..*"), "[1] 2 1");
+        assert_eq!(select(r#"{"a":[1],"b":2}"#, "$..*"), "1 [1] 2");
+        assert_eq!(select(r#"{"a":2,"b":3,"nested":{"a":4,"b":null}}"#, "$..b"), "null 3");
     }
 
     #[test]
@@ -407,6 +425,6 @@ mod tests {
         let document = "[".repeat(100) + &"]".repeat(100);
         let root = parse(document.as_bytes(), 128, usize::MAX).unwrap();
         let path = Path::parse(("$".to_owned() + &"..*".repeat(20)).as_bytes()).unwrap();
-        assert_eq!(nodes(&root, &path.segments).unwrap_err(), TOO_MANY);
+        assert_eq!(nodes(&root, &path).unwrap_err(), TOO_MANY);
     }
 }

@@ -44,13 +44,13 @@ fn places_inside_one_another_are_changed_in_turn() {
     becomes(
         "[[[1,2],3],4]",
         "JSON.ARRAPPEND k $..[0] 9",
-        &Reply::Array(vec![Reply::Integer(3), Reply::Integer(3), Reply::Null]),
+        &Reply::Array(vec![Reply::Null, Reply::Integer(3), Reply::Integer(3)]),
         "[[[1,2,9],3,9],4]",
     );
     becomes(
         "[[[1],2],3]",
         "JSON.ARRINSERT k $..[0] 0 9",
-        &Reply::Array(vec![Reply::Integer(3), Reply::Null, Reply::Null]),
+        &Reply::Array(vec![Reply::Null, Reply::Null, Reply::Integer(3)]),
         "[[9,[1],2],3]",
     );
     becomes("[1]", "JSON.NUMINCRBY k $[0,0,-1] 1", &Reply::bulk("[2,3,4]"), "[4]");

@@ -10,7 +10,7 @@ use dormouse_proto::{Args, CommandError, Reply};
 use super::document::{Act, Change, Json, Place};
 use super::node::{Node, Object};
 use super::path::{Last, Path};
-use super::select::{Step, matches};
+use super::select::{Step, matches, matches_of};
 use super::{Addition, ROOT, Steps, check_growth, owned, topmost, value_of};
 use crate::args::is;
 use crate::hub::Event;
@@ -56,12 +56,14 @@ fn aim(txn: &mut Txn<'_>, key: &[u8], path: &Path, node: &Node, condition: Condi
     if path.is_root() {
         return Ok(if condition == Condition::Absent { Target::Nowhere } else { Target::Root });
     }
-    let found = matches(json.root(), &path.segments)?;
+    let found = matches(json.root(), path)?;
     if !found.is_empty() && (condition != Condition::Absent || path.parent().is_some()) {
         if condition == Condition::Absent {
             return Ok(Target::Nowhere);
         }
-        let places: Vec<Steps> = found.iter().map(|found| owned(&found.steps)).collect();
+        let mut places: Vec<Steps> = found.iter().map(|found| owned(&found.steps)).collect();
+        // The outer first, as in RedisJSON: what replaces it may have the inner, too.
+        places.sort_by_key(Vec::len);
         check_growth(txn, bytes, &places, added)?;
         return Ok(Target::Places(places));
     }
@@ -70,7 +72,7 @@ fn aim(txn: &mut Txn<'_>, key: &[u8], path: &Path, node: &Node, condition: Condi
     }
     let (parent, last) = path.parent().ok_or(NOT_STATIC)?;
     let Last::Key(name) = last else { return Err(INDEX_OUT_OF_RANGE.into()) };
-    let mut parents = matches(json.root(), parent)?;
+    let mut parents = matches_of(json.root(), parent, path.order())?;
     let Some(parent) = parents.pop() else { return Ok(Target::Nowhere) };
     let steps = owned(&parent.steps);
     let place = [steps.clone(), vec![Step::Key(name.into())]].concat();
@@ -127,7 +129,12 @@ pub(super) fn set(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let path = Path::parse(args[2])?;
     let target = aim(txn, key, &path, &node, condition)?;
     if !put(txn, key, target, node)? {
-        return Ok(Reply::Null);
+        // Where no condition stands against it, something is missing on the way: an error, as with Upstash.
+        return if condition == Condition::None {
+            Err(super::path_missing(&path.text).into())
+        } else {
+            Ok(Reply::Null)
+        };
     }
     txn.notify(Event::Json, "json.set", key);
     Ok(Reply::OK)
@@ -240,7 +247,7 @@ pub(super) fn del(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let key = args[1];
     let path = optional_path(&args[2..])?;
     let Some(json) = txn.get::<Json>(key)? else { return Ok(Reply::Integer(0)) };
-    let mut places = topmost(&matches(json.root(), &path.segments)?);
+    let mut places = topmost(&matches(json.root(), &path)?);
     // A filter can match the whole document, if that is neither an array nor an object.
     if places.first().is_some_and(Vec::is_empty) {
         txn.delete(key)?;
@@ -281,7 +288,7 @@ pub(super) fn clear(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let key = args[1];
     let path = optional_path(&args[2..])?;
     let json = txn.get::<Json>(key)?.ok_or(super::NO_DOCUMENT)?;
-    let mut found = matches(json.root(), &path.segments)?;
+    let mut found = matches(json.root(), &path)?;
     found.retain(|found| cleared(found.node).is_some());
     let places = topmost(&found);
     if places.is_empty() {

@@ -184,17 +184,14 @@ impl Claims<'_> {
         });
     }
 
-    /// The changes that make it so, and whether they make the consumer. It comes to be with what it takes over.
+    /// The changes that make it so, and whether they make the consumer. It comes to be even if there is nothing to take.
     fn finish(self, group: &ConsumerGroup, name: &[u8]) -> (Vec<Change>, Vec<Reply>, bool) {
-        let (took, mut changes) = (!self.replies.is_empty(), Vec::new());
-        let (visit, new) = visit(group, name, self.consumer, self.now_ms, took);
-        if took || !new {
-            changes.push(visit);
-        }
+        let (visit, new) = visit(group, name, self.consumer, self.now_ms, !self.replies.is_empty());
+        let mut changes = Vec::from_iter(visit);
         if !self.deliveries.is_empty() {
             changes.push(Change::pending(name, self.deliveries));
         }
-        (changes, self.replies, new && took)
+        (changes, self.replies, new)
     }
 }
 

@@ -5,6 +5,7 @@
 //! at entries: a pending id may be of one that was removed long ago.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dormouse_proto::Blob;
 
@@ -45,9 +46,31 @@ pub(crate) struct Delivery {
 /// One consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Consumer {
-    pub(crate) times: Times,
+    /// As its last change noted them.
+    times: Times,
+    polled: Polled,
     pending: BTreeSet<Id>,
 }
+
+/// When a consumer last asked and got nothing, in milliseconds since the Unix epoch. That is no change of the stream: polling
+/// costs no write. So it is known until the stream is next read from disk.
+#[derive(Debug, Default)]
+struct Polled(AtomicU64);
+
+impl Clone for Polled {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// It is no part of what a consumer is.
+impl PartialEq for Polled {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Polled {}
 
 /// When a consumer last did something, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +127,17 @@ impl Consumer {
 
     pub(crate) fn pending_count(&self) -> usize {
         self.pending.len()
+    }
+
+    /// When it last did something.
+    pub(crate) fn times(&self) -> Times {
+        let seen_ms = self.times.seen_ms.max(self.polled.0.load(Ordering::Relaxed));
+        Times { seen_ms, ..self.times }
+    }
+
+    /// Notes that it asked, and got nothing.
+    pub(crate) fn polls(&self, now_ms: u64) {
+        self.polled.0.fetch_max(now_ms, Ordering::Relaxed);
     }
 }
 
@@ -191,7 +225,7 @@ impl Group {
         let mut numbers = hashbrown::HashMap::new();
         for (number, (name, consumer)) in self.consumers.iter().enumerate() {
             put_bytes(out, name);
-            consumer.times.write(out);
+            consumer.times().write(out);
             numbers.insert(name, number as u64);
         }
         put_int(out, self.pending.len() as u64);

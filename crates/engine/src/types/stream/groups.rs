@@ -30,6 +30,13 @@ struct GroupOptions {
 }
 
 impl GroupOptions {
+    /// How much the group has read of a stream: no more than that ever took.
+    fn read(&self, stream: Option<&Stream>) -> Option<u64> {
+        self.read.map(|read| read.min(stream.map_or(0, |stream| stream.position().added)))
+    }
+}
+
+impl GroupOptions {
     fn parse(args: Args<'_>, creating: bool) -> Result<Self, CommandError> {
         let mut options = Options::new(&args[5..]);
         let mut parsed = Self::default();
@@ -75,7 +82,8 @@ pub(super) fn create(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     if stream.is_some_and(|stream| stream.group(name).is_some()) {
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists").into());
     }
-    super::apply(txn, key, [Change::group(name, Some(ConsumerGroup::new(last_id, options.read)))])?;
+    let read = options.read(stream);
+    super::apply(txn, key, [Change::group(name, Some(ConsumerGroup::new(last_id, read)))])?;
     txn.notify(Event::Stream, "xgroup-create", key);
     Ok(Reply::OK)
 }
@@ -84,7 +92,8 @@ pub(super) fn setid(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let options = GroupOptions::parse(args, false)?;
     let (stream, _) = group_of(txn, args)?;
     let last_id = if args[4] == b"$" { stream.last_id() } else { Id::parse_bound(args[4], 0)? };
-    super::apply(txn, args[2], [Change::cursor(args[3], last_id, options.read)])?;
+    let read = options.read(Some(stream));
+    super::apply(txn, args[2], [Change::cursor(args[3], last_id, read)])?;
     txn.notify(Event::Stream, "xgroup-setid", args[2]);
     Ok(Reply::OK)
 }
@@ -143,6 +152,8 @@ pub(super) fn xack(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 /// asks for both wants it gone.
 pub(super) fn xackdel(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let (key, name) = (args[1], args[2]);
+    // Redis looks at the key before it looks at the words.
+    txn.get::<Stream>(key)?;
     let listed = Listed::parse(&args[3..])?;
     let Some((stream, group)) = txn.get::<Stream>(key)?.and_then(|stream| Some((stream, stream.group(name)?))) else {
         return Ok(Reply::Array(vec![Reply::Integer(-1); listed.ids.len()]));

@@ -113,8 +113,8 @@ fn group_in_full(stream: &Stream, name: &Blob, group: &ConsumerGroup, most: usiz
         });
         map(vec![
             ("name", Reply::Bulk(name.clone())),
-            ("seen-time", number(consumer.times.seen_ms)),
-            ("active-time", consumer.times.active_ms.map_or(Reply::Integer(-1), number)),
+            ("seen-time", number(consumer.times().seen_ms)),
+            ("active-time", consumer.times().active_ms.map_or(Reply::Integer(-1), number)),
             ("pel-count", Reply::count(consumer.pending_count())),
             ("pending", Reply::Array(pending.collect())),
         ])
@@ -159,8 +159,8 @@ pub(super) fn consumers(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         map(vec![
             ("name", Reply::Bulk(name.clone())),
             ("pending", Reply::count(consumer.pending_count())),
-            ("idle", since(consumer.times.seen_ms)),
-            ("inactive", consumer.times.active_ms.map_or(Reply::Integer(-1), since)),
+            ("idle", since(consumer.times().seen_ms)),
+            ("inactive", consumer.times().active_ms.map_or(Reply::Integer(-1), since)),
         ])
     });
     Ok(Reply::Array(consumers.collect()))

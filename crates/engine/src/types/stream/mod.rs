@@ -206,12 +206,18 @@ fn apply(txn: &mut Txn<'_>, key: &[u8], changes: impl IntoIterator<Item = Change
     Ok(())
 }
 
-/// The change that notes that a consumer asked, and perhaps that it got something; whether that makes the consumer.
-fn visit(group: &ConsumerGroup, group_name: &[u8], name: &[u8], now_ms: u64, active: bool) -> (Change, bool) {
-    let old = group.consumer(name).map(|consumer| consumer.times);
-    let active_ms = if active { Some(now_ms) } else { old.and_then(|times| times.active_ms) };
-    let times = Times { seen_ms: now_ms, active_ms };
-    (Change::consumer(group_name, name, Some(times)), old.is_none())
+/// Notes that a consumer asked, and perhaps that it got something: the change to make for that, and whether it makes the
+/// consumer. That one who is known has asked is no change.
+fn visit(group: &ConsumerGroup, group_name: &[u8], name: &[u8], now_ms: u64, active: bool) -> (Option<Change>, bool) {
+    let known = group.consumer(name);
+    if let Some(consumer) = known {
+        consumer.polls(now_ms);
+        if !active {
+            return (None, false);
+        }
+    }
+    let times = Times { seen_ms: now_ms, active_ms: active.then_some(now_ms) };
+    (Some(Change::consumer(group_name, name, Some(times))), known.is_none())
 }
 
 /// Announces a consumer that came to be by asking.

@@ -4,14 +4,14 @@
 //! meant then, and the command is run again in that form. It takes nothing, so every waiter gets every entry. A blocked
 //! XREADGROUP takes; and it ends with an error when the key or the group goes, because nothing it waits for can come.
 //!
-//! XREADGROUP checks all its streams before it changes one. A read that finds nothing changes nothing, not even
-//! the consumer: polling costs no write.
+//! XREADGROUP checks all its streams before it changes one. Whoever reads becomes a consumer, even if there is nothing to
+//! read; after that a read that finds nothing changes nothing: polling costs no write.
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
 use super::{Change, ConsumerGroup, Delivery, Id, Stream, announce_consumer, count_or_all, entry_reply, visit};
-use crate::args::{Options, is};
-use crate::client::Waiting;
+use crate::args::{Options, ends_in_time, is};
+use crate::client::{Door, Waiting};
 use crate::txn::{Block, Outcome, Stop, Txn};
 
 pub(super) fn xlen(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
@@ -101,7 +101,10 @@ impl<'a> Request<'a> {
 
     /// As [`Self::parse`], where the client may ask for it.
     fn of(txn: &mut Txn<'_>, args: Args<'a>, grouped: bool) -> Result<Self, CommandError> {
-        let request = Self::parse(args, grouped)?;
+        let mut request = Self::parse(args, grouped)?;
+        if let Some(timeout_ms) = &mut request.block {
+            *timeout_ms = ends_in_time(*timeout_ms, txn.now_ms())?;
+        }
         if let Some((_, consumer)) = request.group {
             super::check_name(txn, consumer)?;
         }
@@ -187,7 +190,8 @@ pub(super) fn xread(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 /// What a read of a group will show and change in one stream.
 struct Plan {
-    entries: Vec<Reply>,
+    /// None where there is nothing new.
+    entries: Option<Vec<Reply>>,
     changes: Vec<Change>,
     makes_consumer: bool,
 }
@@ -203,10 +207,10 @@ pub(super) fn xreadgroup(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut found = Vec::new();
     for (key, id) in request.keys.iter().zip(ids) {
         // One by one: whoever names a stream twice sees the second time what the first has left.
-        let Some(Plan { entries, changes, makes_consumer }) = plan(txn, &request, key, id)? else { continue };
+        let Plan { entries, changes, makes_consumer } = plan(txn, &request, key, id)?;
         super::apply(txn, key, changes)?;
         announce_consumer(txn, key, makes_consumer);
-        found.push((Reply::bulk(key), Reply::Array(entries)));
+        found.extend(entries.map(|entries| (Reply::bulk(key), Reply::Array(entries))));
     }
     if found.is_empty() { request.nothing(txn, None) } else { Ok(Reply::Keyed(found)) }
 }
@@ -214,38 +218,42 @@ pub(super) fn xreadgroup(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 /// What is asked of one stream, whose group must be there: what is pending above an id, or, as none, what is new.
 fn asked(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: &[u8]) -> Result<Option<Id>, Stop> {
     let (group, _) = request.group.unwrap_or_default();
-    let resumed = txn.is_resumed();
-    let gone = || CommandError::text("UNBLOCKED the stream key no longer exists");
-    let stream = match txn.get::<Stream>(key) {
-        Ok(None) | Err(Stop::Error(CommandError::WrongType)) if resumed => return Err(gone().into()),
-        other => other?,
-    };
-    if stream.and_then(|stream| stream.group(group)).is_none() {
-        return Err(if resumed {
-            CommandError::text("NOGROUP the consumer group this client was blocked on no longer exists")
-        } else {
-            CommandError::from(format!("{} in XREADGROUP with GROUP option", super::no_group(key, group)))
-        }
-        .into());
+    if txn.get::<Stream>(key)?.and_then(|stream| stream.group(group)).is_none() {
+        let missing = super::no_group(key, group);
+        return Err(CommandError::from(format!("{missing} in XREADGROUP with GROUP option")).into());
     }
     match id {
         b">" => Ok(None),
-        b"$" => Err(CommandError::text(
-            "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by \
-             specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.",
-        )
-        .into()),
+        b"$" | b"+" => {
+            let sign = char::from(id[0]);
+            Err(CommandError::from(format!(
+                "ERR The {sign} ID is meaningless in the context of XREADGROUP: you want to read the history of this \
+                 consumer by specifying a proper ID, or use the > ID to get new messages. The {sign} ID would just return \
+                 an empty result set."
+            ))
+            .into())
+        }
         _ => Ok(Some(Id::parse(id, 0)?)),
     }
 }
 
-fn plan(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: Option<Id>) -> Result<Option<Plan>, Stop> {
+fn plan(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: Option<Id>) -> Result<Plan, Stop> {
     let now_ms = txn.now_ms();
-    let (stream, group) = super::group_of(txn, key, request.group.unwrap_or_default().0)?;
-    Ok(match id {
-        Some(id) => Some(history(request, stream, group, id, now_ms)),
+    // Clients of the REST protocol that never acknowledge expect to leave no consumer behind.
+    let passes_by = request.no_ack && txn.client().door == Door::Rest;
+    let (name, consumer) = request.group.unwrap_or_default();
+    let (stream, group) = super::group_of(txn, key, name)?;
+    let mut plan = match id {
+        Some(id) => history(request, stream, group, id, now_ms),
         None => new_entries(request, stream, group, now_ms),
-    })
+    };
+    let takes = id.is_none() && plan.entries.is_some() && !request.no_ack;
+    if !(passes_by && group.consumer(consumer).is_none()) {
+        let (visit, new) = visit(group, name, consumer, now_ms, takes);
+        plan.makes_consumer = new;
+        plan.changes.splice(0..0, visit);
+    }
+    Ok(plan)
 }
 
 /// What is pending with a consumer above an id. Entries that are gone show as nothing.
@@ -263,43 +271,32 @@ fn history(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, id: Id
             entries.push(Reply::Array(vec![Reply::Bulk(id.text()), Reply::NullArray]));
         }
     }
-    let (visit, makes_consumer) = visit(group, name, consumer, now_ms, !deliveries.is_empty());
-    let mut plan = Plan { entries, changes: Vec::new(), makes_consumer: makes_consumer && !request.no_ack };
-    if !makes_consumer || !request.no_ack {
-        plan.changes.push(visit);
-    }
-    if !deliveries.is_empty() {
-        plan.changes.push(Change::pending(name, deliveries));
-    }
-    plan
+    let changes = if deliveries.is_empty() { Vec::new() } else { vec![Change::pending(name, deliveries)] };
+    Plan { entries: Some(entries), changes, makes_consumer: false }
 }
 
 /// What a group has not read yet, if there is anything.
-fn new_entries(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, now_ms: u64) -> Option<Plan> {
+fn new_entries(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, now_ms: u64) -> Plan {
     let (name, consumer) = request.group.unwrap_or_default();
-    let from = group.last_id.next()?;
-    let (mut entries, mut ids, mut read) = (Vec::new(), Vec::new(), group.read);
-    for entry in stream.range(from, Id::MAX).take(request.count) {
-        // A count that is known goes on as long as no gap may lie ahead; one that is not may be found out here.
-        read = match read {
-            Some(read) if !stream.has_gaps_from(entry.id) => Some(read + 1),
-            _ => stream.taken_up_to(entry.id),
-        };
+    let (mut entries, mut ids) = (Vec::new(), Vec::new());
+    let (mut last, mut read) = (group.last_id, group.read);
+    let new = last.next().into_iter().flat_map(|from| stream.range(from, Id::MAX));
+    for entry in new.take(request.count) {
+        read = stream.read_on(read, last, entry.id);
+        last = entry.id;
         ids.push(entry.id);
         entries.push(entry_reply(&entry));
     }
-    let &last = ids.last()?;
-    let (visit, new) = visit(group, name, consumer, now_ms, !request.no_ack);
-    let mut plan = Plan { entries, changes: Vec::new(), makes_consumer: new && !request.no_ack };
-    if !new || !request.no_ack {
-        plan.changes.push(visit);
+    let mut changes = Vec::new();
+    if entries.is_empty() {
+        return Plan { entries: None, changes, makes_consumer: false };
     }
     if !request.no_ack {
         let delivery = Delivery { consumer: Blob::from(consumer), at_ms: now_ms, count: 1 };
-        plan.changes.push(Change::pending(name, ids.into_iter().map(|id| (id, Some(delivery.clone())))));
+        changes.push(Change::pending(name, ids.into_iter().map(|id| (id, Some(delivery.clone())))));
     }
-    plan.changes.push(Change::cursor(name, last, read));
-    Some(plan)
+    changes.push(Change::cursor(name, last, read));
+    Plan { entries: Some(entries), changes, makes_consumer: false }
 }
 
 /// Whoever only reads and never acknowledges is stopped some day.

@@ -72,13 +72,47 @@ fn a_consumer_holds_only_so_many() {
 }
 
 #[test]
-fn polling_leaves_no_trace() {
+fn polling_makes_a_consumer_and_costs_no_write_after_that() {
     let mut bench = bench(&["XADD s 1-0 f v", "XGROUP CREATE s g $"]);
+    let times = |bench: &mut Bench| match bench.run("XINFO CONSUMERS s g") {
+        Reply::Array(consumers) => match consumers.as_slice() {
+            [Reply::Map(fields)] => (fields[2].1.clone(), fields[3].1.clone()),
+            other => panic!("{other:?} is no consumer"),
+        },
+        other => panic!("{other:?} is no array"),
+    };
+    let polls = [
+        "XREADGROUP GROUP g c STREAMS s >",
+        "XREADGROUP GROUP g c STREAMS s 0",
+        "XREADGROUP GROUP g c NOACK STREAMS s >",
+        "XCLAIM s g c 0 1-0",
+        "XAUTOCLAIM s g c 0 0",
+    ];
+    for (at, poll) in polls.iter().enumerate() {
+        bench.pass_ms(100);
+        bench.run(poll);
+        assert_eq!(bench.journal_bytes == 0, at > 0, "{poll}");
+        assert_eq!(times(&mut bench), (Reply::Integer(0), Reply::Integer(-1)), "{poll}");
+    }
+    bench.run("XADD s 2-0 f v");
     bench.run("XREADGROUP GROUP g c STREAMS s >");
-    assert_eq!(bench.run("XINFO CONSUMERS s g"), Reply::Array(Vec::new()));
+    bench.pass_ms(100);
+    assert_eq!(times(&mut bench), (Reply::Integer(100), Reply::Integer(100)));
+    bench.run("XREADGROUP GROUP g c STREAMS s 0");
+    assert_eq!(times(&mut bench), (Reply::Integer(0), Reply::Integer(100)));
 }
 
-/// The events are those redis-server 7.0.15 sends, and 8.2.3 for XDELEX and XACKDEL.
+#[test]
+fn who_never_acknowledges_over_rest_leaves_no_consumer() {
+    let mut bench = bench(&["XADD s 1-0 f v", "XGROUP CREATE s g 0"]);
+    bench.client = Client::new(bench.client.id, Door::Rest, Grant::Full);
+    bench.run("XREADGROUP GROUP g c NOACK STREAMS s >");
+    assert_eq!(bench.run("XINFO CONSUMERS s g"), Reply::Array(Vec::new()));
+    bench.run("XREADGROUP GROUP g c STREAMS s >");
+    assert!(matches!(bench.run("XINFO CONSUMERS s g"), Reply::Array(consumers) if consumers.len() == 1));
+}
+
+/// The events are those redis-server 8.2.3 sends.
 #[test]
 fn events_are_announced_as_in_redis() {
     let mut bench = Bench::new();
@@ -95,7 +129,7 @@ fn events_are_announced_as_in_redis() {
         ("XREADGROUP GROUP g d STREAMS s 0", "xgroup-createconsumer:s"),
         ("XACK s g 2-1", ""),
         ("XCLAIM s g e 0 3-1", "xgroup-createconsumer:s"),
-        ("XCLAIM s g e2 0 9-9", ""),
+        ("XCLAIM s g e2 0 9-9", "xgroup-createconsumer:s"),
         ("XAUTOCLAIM s g f 0 0", "xgroup-createconsumer:s"),
         ("XGROUP CREATECONSUMER s g z", "xgroup-createconsumer:s"),
         ("XGROUP CREATECONSUMER s g z", ""),

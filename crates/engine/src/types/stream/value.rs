@@ -238,9 +238,19 @@ impl Stream {
 
     // --- how far behind a group is -----------------------------------------------------------------------------------
 
-    /// Whether an entry above `from` may have been removed from within.
-    pub(crate) fn has_gaps_from(&self, from: Id) -> bool {
-        self.len > 0 && self.position.max_deleted != Id::MIN && from <= self.position.max_deleted
+    /// Whether an entry from `from` on may have been removed from within. What was removed before the first entry is no gap.
+    fn has_gaps_from(&self, from: Id) -> bool {
+        let max_deleted = self.position.max_deleted;
+        self.len > 0 && max_deleted != Id::MIN && self.first_id() <= max_deleted && from <= max_deleted
+    }
+
+    /// How many entries a group that stood at `before` with a count of `read` has read once it has read `id`, the next.
+    pub(crate) fn read_on(&self, read: Option<u64>, before: Id, id: Id) -> Option<u64> {
+        match read {
+            // A count goes on where no gap may lie ahead; one that is not known may be found out here.
+            Some(read) if before >= self.first_id() && !self.has_gaps_from(before) => Some(read + 1),
+            _ => self.taken_up_to(id),
+        }
     }
 
     /// How many entries the stream had taken when it took `id`, as far as that can be known.
@@ -248,6 +258,9 @@ impl Stream {
         let Position { last_id, max_deleted, added } = self.position;
         if added == 0 || (self.len == 0 && id <= last_id) {
             return Some(added);
+        }
+        if id != Id::MIN && id < max_deleted {
+            return None;
         }
         if id >= last_id {
             return (id == last_id).then_some(added);
@@ -264,8 +277,10 @@ impl Stream {
     /// How many entries a group has yet to read, if that can be known.
     pub(crate) fn lag(&self, group: &Group) -> Option<i64> {
         let added = self.position.added;
+        let first = self.first_id();
         let read = match group.read {
-            _ if added == 0 => return Some(0),
+            _ if added == 0 || self.len == 0 => return Some(0),
+            _ if group.last_id < first && self.position.max_deleted < first => return Some(self.len as i64),
             Some(read) if !self.has_gaps_from(group.last_id) => Some(read),
             _ => self.taken_up_to(group.last_id),
         };

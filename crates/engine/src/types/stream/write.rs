@@ -11,9 +11,9 @@ use crate::args::{Options, integer, is};
 use crate::hub::Event;
 use crate::txn::{Outcome, Stop, Txn};
 
-/// An approximate trimming to a length cuts nodes, too, where it removes so many entries. Redis never does: it would leave
+/// An approximate trimming to a length cuts nodes, too, where so many entries are too many. Redis never does: it would leave
 /// 100 of 1,000 entries where 30 are wanted. Upstash does, and its clients rely on it.
-const NEAR_EXACT_FROM: u64 = super::node::NODE_ENTRIES_MAX as u64;
+const NEAR_EXACT_FROM: u64 = 500;
 
 /// Most nodes an approximate trimming removes unless told otherwise, as in Redis.
 const NODES_MAX: u64 = 100;
@@ -366,7 +366,10 @@ pub(super) fn delete(txn: &mut Txn<'_>, key: &[u8], ids: &[Id], policy: Policy) 
 }
 
 pub(super) fn xdelex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let (key, listed) = (args[1], Listed::parse(&args[2..])?);
+    let key = args[1];
+    // Redis looks at the key before it looks at the words.
+    txn.get::<Stream>(key)?;
+    let listed = Listed::parse(&args[2..])?;
     let Some(stream) = txn.get::<Stream>(key)? else {
         return Ok(Reply::Array(vec![Reply::Integer(-1); listed.ids.len()]));
     };

@@ -94,7 +94,7 @@ pub(super) fn bzpopmax(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 fn pop_or_wait(txn: &mut Txn<'_>, args: Args<'_>, end: End) -> Outcome {
     let (keys, timeout) = (&args[1..args.len() - 1], args[args.len() - 1]);
-    let timeout_ms = timeout_ms(timeout)?;
+    let timeout_ms = timeout_ms(timeout, txn.now_ms())?;
     let Some(key) = first_filled(txn, keys)? else {
         return wait(txn, keys, timeout_ms);
     };
@@ -144,7 +144,7 @@ pub(super) fn zmpop(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn bzmpop(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let timeout_ms = timeout_ms(args[1])?;
+    let timeout_ms = timeout_ms(args[1], txn.now_ms())?;
     let several = Several::parse(&args[2..])?;
     match several.pop(txn)? {
         Some(reply) => Ok(reply),

@@ -11,6 +11,7 @@ use dormouse_proto::{Args, Blob, CommandError, Reply, parse_double};
 use super::order::{Entries, Scored};
 use super::{ZSet, remove, reply, store};
 use crate::args::{Options, integer, is};
+use crate::client::Door;
 use crate::txn::{Outcome, Txn};
 
 /// What a range is given by.
@@ -154,7 +155,7 @@ impl Form {
     }
 
     /// Reads the two ends and the options.
-    fn parse(self, args: Args<'_>) -> Result<Query<'_>, CommandError> {
+    fn parse(self, args: Args<'_>, door: Door) -> Result<Query<'_>, CommandError> {
         let (mut by, mut reverse, mut limit, mut with_scores) = (self.by, self.reverse, (0, -1), false);
         let mut options = Options::new(&args[2..]);
         while let Some(word) = options.next() {
@@ -170,10 +171,14 @@ impl Form {
             }
         }
         let (by, reverse) = (by.unwrap_or(By::Rank), reverse.unwrap_or(false));
-        // The service we match takes a limit on ranks, but Redis does not: only the commands of today take it here.
-        if self.by == Some(By::Rank) && limit.1 != -1 {
-            let text = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
-            return Err(CommandError::text(text));
+        // The service we match takes a limit on ranks, but Redis does not: only the commands of today take it, over REST.
+        if by == By::Rank && (self.by.is_some() || door == Door::Resp) {
+            if limit.1 != -1 {
+                let text = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
+                return Err(CommandError::text(text));
+            }
+            // A limit that is none is not looked at, as in Redis.
+            limit = (0, -1);
         }
         if with_scores && by == By::Lex {
             return Err(CommandError::text("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
@@ -200,7 +205,7 @@ impl Query<'_> {
 }
 
 fn query(txn: &mut Txn<'_>, args: Args<'_>, form: Form) -> Outcome {
-    let query = form.parse(&args[2..])?;
+    let query = form.parse(&args[2..], txn.client().door)?;
     let Some(zset) = txn.get::<ZSet>(args[1])? else {
         return Ok(Reply::Array(Vec::new()));
     };
@@ -233,7 +238,7 @@ pub(super) fn zrevrangebylex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn zrangestore(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let query = Form { stores: true, ..Form::default() }.parse(&args[3..])?;
+    let query = Form { stores: true, ..Form::default() }.parse(&args[3..], txn.client().door)?;
     let entries = match txn.get::<ZSet>(args[2])? {
         Some(zset) => query.entries(zset).cloned().collect(),
         None => Vec::new(),
