@@ -4,7 +4,8 @@
 //! are) is noted here when the script begins. A script is ended by `SCRIPT KILL`, a function by `FUNCTION KILL`, and never the
 //! one by the other's command. Nothing here waits for the script.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use dormouse_engine::{Hub, Keyspace, Moment, Running, Shelf, Watchdog};
 use dormouse_proto::{Args, Blob, CommandError};
@@ -13,12 +14,21 @@ use parking_lot::Mutex;
 use crate::database::{Database, State};
 
 /// Ends a long script: by an operator's `SCRIPT KILL` or `FUNCTION KILL`, or by its time limit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ScriptControl {
     pub(crate) running: AtomicBool,
     pub(crate) killed: AtomicBool,
+    /// How long it may keep others waiting, as the database has it.
+    busy_after_ms: AtomicU64,
     /// What others may know of it while it holds the database.
     shown: Mutex<Shown>,
+}
+
+impl Default for ScriptControl {
+    fn default() -> Self {
+        let busy_after_ms = dormouse_engine::Limits::default().busy_after_ms.into();
+        Self { running: AtomicBool::default(), killed: AtomicBool::default(), busy_after_ms, shown: Mutex::default() }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +47,7 @@ impl Database {
         // If the store cannot be read, those who ask for the libraries learn nothing of them; it is logged.
         let shelf =
             state.space.load_libraries(&cold).map_or_else(|_| Shelf::default(), |()| state.space.shelf().clone());
+        self.script.busy_after_ms.store(state.hub.limits.busy_after_ms, Ordering::Relaxed);
         *self.script.shown.lock() = Shown { running: Running::Script, shelf, began_ms: moment.now_ms() };
     }
 
@@ -52,6 +63,22 @@ impl Database {
         *space.shelf() = shelf;
         hub.running = Some(running);
         (space, hub)
+    }
+
+    /// How long scripts may keep others waiting.
+    pub fn busy_after(&self) -> Duration {
+        match self.script.busy_after_ms.load(Ordering::Relaxed) {
+            0 => Duration::MAX,
+            limit_ms => Duration::from_millis(limit_ms),
+        }
+    }
+
+    /// Whether a script has held the database for so long that others are told so.
+    pub fn is_busy_past_limit(&self, now_ms: u64) -> bool {
+        self.script.running.load(Ordering::Acquire) && {
+            let began_ms = self.script.shown.lock().began_ms;
+            Duration::from_millis(now_ms.saturating_sub(began_ms)) >= self.busy_after()
+        }
     }
 
     /// What others are told while a long script holds the database.

@@ -15,8 +15,6 @@ use crate::worker::Worker;
 
 /// How long a script may run where it was read, before it moves to a thread of its own.
 pub(crate) const SCRIPT_INLINE: Duration = Duration::from_millis(2);
-/// How long a script may hold a database before others are told `BUSY` (Redis's `busy-reply-threshold`).
-const BUSY_AFTER: Duration = Duration::from_secs(5);
 /// How long a script may run at all; then its changes are taken back.
 const SCRIPT_MAX: Duration = Duration::from_mins(1);
 /// How often a waiting command looks whether the database is free.
@@ -85,7 +83,7 @@ pub(crate) async fn settle(
             }
             Step::Busy => {
                 let since = *busy_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= BUSY_AFTER {
+                if session.is_kept_too_long(since.elapsed(), moment()) {
                     return Ok((session.busy(), Lsn(0)));
                 }
                 tokio::time::sleep(BUSY_POLL).await;
