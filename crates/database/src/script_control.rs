@@ -65,6 +65,11 @@ impl Database {
         (space, hub)
     }
 
+    /// Whether a long script has begun.
+    pub fn is_script_running(&self) -> bool {
+        self.script.running.load(Ordering::Acquire)
+    }
+
     /// How long scripts may keep others waiting.
     pub fn busy_after(&self) -> Duration {
         match self.script.busy_after_ms.load(Ordering::Relaxed) {
@@ -75,7 +80,7 @@ impl Database {
 
     /// Whether a script has held the database for so long that others are told so.
     pub fn is_busy_past_limit(&self, now_ms: u64) -> bool {
-        self.script.running.load(Ordering::Acquire) && {
+        self.is_script_running() && {
             let began_ms = self.script.shown.lock().began_ms;
             Duration::from_millis(now_ms.saturating_sub(began_ms)) >= self.busy_after()
         }
@@ -98,13 +103,13 @@ impl Database {
 
     /// Ends whatever holds the database, for a server that stops.
     pub fn end_script(&self) {
-        if self.script.running.load(Ordering::Acquire) {
+        if self.is_script_running() {
             self.script.killed.store(true, Ordering::Release);
         }
     }
 
     fn kill(&self, function: bool) -> Result<(), CommandError> {
-        if !self.script.running.load(Ordering::Acquire) {
+        if !self.is_script_running() {
             return Err(CommandError::NotBusy);
         }
         if self.is_function_running() != function {

@@ -99,14 +99,14 @@ fn caching_clients_hear_what_redis_would_tell_them() {
 #[test]
 fn what_leaves_memory_has_not_changed() {
     let (_guard, data) = directory();
-    let server = Server::start(&data, &["--max-memory", "64mb"]);
+    let server = Server::start(&data, &["--checkpoint-bytes", "256KiB", "--memory", "256KiB"]);
     let (mut reader, mut other) = (server.resp(), server.resp());
     reader.say("HELLO 3");
     other.say("SET kept v");
     reader.say("CLIENT TRACKING ON");
     reader.say("GET kept");
-    let value = "x".repeat(1 << 20);
-    for at in 0..120 {
+    let value = "x".repeat(10 << 10);
+    for at in 0..300 {
         other.run(&["SET", &format!("big:{at}"), &value]).unwrap();
     }
     reader.socket().set_read_timeout(Some(Duration::from_millis(500))).unwrap();
@@ -131,4 +131,14 @@ fn reset_lets_nobody_in() {
     assert_eq!(wire.say("ACL WHOAMI").text(), "NOAUTH Authentication required.");
     assert_eq!(wire.say(&format!("AUTH {TOKEN}")), Resp::ok());
     assert_eq!(wire.say("ACL WHOAMI").text(), "default");
+
+    let (_guard, data) = directory();
+    let open = Server::start(&data, &["--resp-open"]);
+    let mut wire = open.raw_resp();
+    assert_eq!(wire.say("ACL SETUSER someone on >secret +@all ~*"), Resp::ok());
+    assert_eq!(wire.say("AUTH someone secret"), Resp::ok());
+    assert_eq!(wire.say("SUBSCRIBE news").text(), "subscribe news 1");
+    assert_eq!(wire.say("RESET").text(), "RESET");
+    assert_eq!(wire.say("ACL WHOAMI").text(), "default");
+    assert_eq!(wire.say("PUBLISH news hi"), Resp::Int(0));
 }
