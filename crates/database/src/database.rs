@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use dormouse_engine::{
     Block, Client, ClientId, Command, Done, Due, Effect, Hub, Keyspace, Libraries, Moment, NO_REPLICAS, OUT_OF_MEMORY,
-    Outcome, Parts, Patient, Queued, Record, Source, SourceError, Stop, Ticket, Txn, Users, Waiting, Watchdog, by_name,
-    hash,
+    Outcome, Parts, Patient, Publication, Queued, Record, Source, SourceError, Stop, Ticket, Txn, Users, Waiting,
+    Watchdog, by_name, hash,
 };
 use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
@@ -116,6 +116,8 @@ pub(crate) struct State {
     /// Where in the store's index of deadlines the search for dead keys stands. What lies before is dealt with: such keys
     /// are in memory, or were removed and leave the index at the next checkpoint, which sends the search back.
     pub(crate) reaped_until: Vec<u8>,
+    /// Messages to clients that track keys, to be sent after the reply of whoever changed them.
+    invalidations: Vec<(ClientId, Reply, Lsn)>,
     /// Requests that must not run twice.
     pub(crate) notes: Notes,
     record: Vec<u8>,
@@ -231,6 +233,7 @@ impl Database {
                 meta,
                 hand: 0,
                 reaped_until: Vec::new(),
+                invalidations: Vec::new(),
                 notes,
                 record: Vec::new(),
             }),
@@ -522,6 +525,7 @@ impl Database {
     fn commit(&self, state: &mut State, done: Done, note: Option<Note>, moment: Moment) -> Lsn {
         let mut written = VecDeque::new();
         let after = self.record(state, done, note, &mut written);
+        state.send_invalidations();
         let mut moment = moment;
         while let Some(key) = written.pop_front() {
             for ticket in state.hub.waiters(&key) {
@@ -542,13 +546,20 @@ impl Database {
         if self.restricted.load(Ordering::Relaxed) != restricted {
             self.restricted.store(restricted, Ordering::Relaxed);
         }
-        self.busy_after_ms.store(state.hub.settings.busy_after_ms, Ordering::Relaxed);
+        self.note_busy_after(state);
         after
+    }
+
+    pub(crate) fn note_busy_after(&self, state: &State) {
+        self.busy_after_ms.store(state.hub.settings.busy_after_ms, Ordering::Relaxed);
     }
 
     /// How long a script may hold the database before others are told so: Redis's `busy-reply-threshold`.
     pub(crate) fn busy_after(&self) -> Duration {
-        Duration::from_millis(self.busy_after_ms.load(Ordering::Relaxed))
+        match self.busy_after_ms.load(Ordering::Relaxed) {
+            0 => Duration::MAX,
+            limit_ms => Duration::from_millis(limit_ms),
+        }
     }
 
     /// Why a command is refused for what was set with `CONFIG SET`, if it is; what a script runs is checked as it runs.
@@ -593,16 +604,18 @@ impl Database {
             }
             lsn
         };
-        for (channel, message) in done.publications {
-            state.publish(&channel, &message, after);
+        for publication in &done.publications {
+            state.publish(publication, after);
         }
         if !done.shown.is_empty() {
             state.show(&done.shown, after);
         }
-        for touched in done.touched {
-            state.hub.break_watches(&touched);
-            written.push_back(touched.key);
+        for touched in &done.touched {
+            state.hub.break_watches(touched);
+            written.extend(touched.change().map(|(key, _)| key.clone()));
         }
+        let told = state.hub.invalidations(&done.touched, done.client);
+        state.invalidations.extend(told.into_iter().map(|(client, reply)| (client, reply, after)));
         after
     }
 
@@ -625,6 +638,7 @@ impl Database {
             Err(Stop::Error(error)) => error.into(),
             Err(Stop::Block(_) | Stop::Aborted) => {
                 state.parked.insert(ticket, parked);
+                state.send_invalidations();
                 return;
             }
         };
@@ -632,6 +646,7 @@ impl Database {
         if let Some(outbox) = state.outboxes.get(&parked.client.id) {
             outbox.deliver(Delivery::Unparked { reply, after });
         }
+        state.send_invalidations();
     }
 
     /// A parked command gives up.
@@ -942,15 +957,32 @@ impl State {
         }
     }
 
-    fn publish(&self, channel: &Blob, message: &Blob, after: Lsn) {
+    fn publish(&self, publication: &Publication, after: Lsn) {
+        let Publication { channel, message, sharded } = publication;
+        let bulk = |blob: &Blob| Reply::Bulk(blob.clone());
+        if *sharded {
+            for outbox in self.hub.shard_recipients(channel).filter_map(|id| self.outboxes.get(&id)) {
+                let reply = Reply::Push(vec![Reply::bulk("smessage"), bulk(channel), bulk(message)]);
+                outbox.deliver(Delivery::Push { reply, after });
+            }
+            return;
+        }
         for (id, pattern) in self.hub.recipients(channel) {
             let Some(outbox) = self.outboxes.get(&id) else { continue };
-            let bulk = |blob: &Blob| Reply::Bulk(blob.clone());
             let reply = match &pattern {
                 Some(pattern) => vec![Reply::bulk("pmessage"), bulk(pattern), bulk(channel), bulk(message)],
                 None => vec![Reply::bulk("message"), bulk(channel), bulk(message)],
             };
             outbox.deliver(Delivery::Push { reply: Reply::Push(reply), after });
+        }
+    }
+
+    /// Tells clients what they must no longer believe. Whoever did it has its reply first.
+    fn send_invalidations(&mut self) {
+        for (client, reply, after) in self.invalidations.drain(..) {
+            if let Some(outbox) = self.outboxes.get(&client) {
+                outbox.deliver(Delivery::Push { reply, after });
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! one by the other's command. Nothing here waits for the script.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dormouse_engine::{Hub, Keyspace, Moment, Running, Shelf, Watchdog};
 use dormouse_proto::{Args, Blob, CommandError};
@@ -37,6 +38,7 @@ impl Database {
         // If the store cannot be read, those who ask for the libraries learn nothing of them; it is logged.
         let shelf =
             state.space.load_libraries(&cold).map_or_else(|_| Shelf::default(), |()| state.space.shelf().clone());
+        self.note_busy_after(state);
         *self.script.shown.lock() = Shown { running: Running::Script, shelf, began_ms: moment.now_ms() };
     }
 
@@ -52,6 +54,19 @@ impl Database {
         *space.shelf() = shelf;
         hub.running = Some(running);
         (space, hub)
+    }
+
+    /// Whether a long script has begun.
+    pub fn is_script_running(&self) -> bool {
+        self.script.running.load(Ordering::Acquire)
+    }
+
+    /// Whether a script has held the database for so long that others are told so.
+    pub fn is_busy_past_limit(&self, now_ms: u64) -> bool {
+        self.is_script_running() && {
+            let began_ms = self.script.shown.lock().began_ms;
+            Duration::from_millis(now_ms.saturating_sub(began_ms)) >= self.busy_after()
+        }
     }
 
     /// What others are told while a long script holds the database.
@@ -71,13 +86,13 @@ impl Database {
 
     /// Ends whatever holds the database, for a server that stops.
     pub fn end_script(&self) {
-        if self.script.running.load(Ordering::Acquire) {
+        if self.is_script_running() {
             self.script.killed.store(true, Ordering::Release);
         }
     }
 
     fn kill(&self, function: bool) -> Result<(), CommandError> {
-        if !self.script.running.load(Ordering::Acquire) {
+        if !self.is_script_running() {
             return Err(CommandError::NotBusy);
         }
         if self.is_function_running() != function {

@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dormouse_engine::{
-    ClientId, Condition, Corrupt, Facts, Grant, Health, Hub, Limits, Moment, Token, set_hash_seed,
-};
+use dormouse_engine::{ClientId, Condition, Corrupt, Facts, Grant, Health, Hub, Limits, Moment, Token, set_hash_seed};
 use dormouse_proto::{Blob, CommandError};
 use dormouse_storage::{Batch, DirectoryLock, Durability, Log, LogOptions, Lsn, Store, StoreOptions, open_store};
 use parking_lot::{Mutex, RwLock};

@@ -75,6 +75,8 @@ pub struct Session {
     /// Whether the database knows the client. Others do; an HTTP request that may wait does once it has to.
     joins: bool,
     joined: bool,
+    /// Whether it has a database without authenticating.
+    is_open: bool,
     /// Set for a request that must not run twice.
     pub once: Option<Arc<Once>>,
 }
@@ -83,7 +85,8 @@ impl Session {
     /// A connection that has not authenticated yet.
     pub fn connection(service: &Arc<Service>, client: Client, outbox: Arc<dyn Outbox>) -> Self {
         let service = Arc::clone(service);
-        Self { service, account: None, client, outbox: Some(outbox), joins: true, joined: false, once: None }
+        let outbox = Some(outbox);
+        Self { service, account: None, client, outbox, joins: true, joined: false, is_open: false, once: None }
     }
 
     /// One HTTP request, already authenticated. With an outbox it can subscribe.
@@ -91,7 +94,8 @@ impl Session {
         let client = Client::new(service.next_client(), Door::Rest, account.grant);
         let joins = outbox.is_some();
         let service = Arc::clone(service);
-        let mut session = Self { service, account: None, client, outbox, joins, joined: false, once: None };
+        let mut session =
+            Self { service, account: None, client, outbox, joins, joined: false, is_open: false, once: None };
         session.enter(account);
         session
     }
@@ -102,6 +106,23 @@ impl Session {
         session.client.waiting = Waiting::Parks;
         session.outbox = Some(outbox);
         session
+    }
+
+    /// Lets a connection in that nobody has to open: as the first user, and again whenever it is reset.
+    pub fn enter_freely(&mut self) {
+        self.is_open = true;
+        self.enter(self.service.default_account());
+    }
+
+    /// A reset connection is let in as it was when it came.
+    fn come_anew(&mut self) {
+        if self.is_open {
+            self.enter(self.service.default_account());
+            return;
+        }
+        self.exit();
+        let fresh = Client::new(self.client.id, self.client.door, Grant::Full);
+        (self.client.grant, self.client.user) = (fresh.grant, fresh.user);
     }
 
     /// Gives the session a database. Who only becomes another user of the one there is keeps what it holds.
@@ -147,6 +168,8 @@ impl Session {
         self.client.monitoring = false;
         self.client.channels.clear();
         self.client.patterns.clear();
+        self.client.shard_channels.clear();
+        self.client.tracking = None;
         self.client.watching.clear();
         self.client.transaction = None;
     }
@@ -176,7 +199,7 @@ impl Session {
         if self.client.transaction.is_some() && !found.command.is_not_queued() {
             return self.queue(&found, args);
         }
-        match found.command.run {
+        let step = match found.command.run {
             Run::Session(special) => {
                 self.show(&found, args, moment);
                 let step = self.special(special, args, moment, leash);
@@ -189,6 +212,22 @@ impl Session {
                 step
             }
             Run::Handler(_) | Run::Container => self.run(&found, args, moment, leash),
+        };
+        if std::mem::take(&mut self.client.resetting) {
+            self.come_anew();
+        }
+        // `CLIENT CACHING` is about one command or transaction, and more of `CLIENT` may come in between.
+        let about_clients = found.container.is_some_and(|container| container.group == Group::Connection);
+        if !about_clients && !matches!(step, Step::Busy | Step::Paused | Step::Long(_)) {
+            self.end_caching();
+        }
+        step
+    }
+
+    /// What `CLIENT CACHING` said has been heeded.
+    fn end_caching(&mut self) {
+        if let (Some(tracking), None) = (&mut self.client.tracking, &self.client.transaction) {
+            tracking.caching = false;
         }
     }
 
@@ -264,7 +303,12 @@ impl Session {
 
     fn queue(&mut self, found: &Found, args: Args<'_>) -> Step {
         let limit = self.service.limits().transaction_bytes_max;
+        let busy = self.busy_past_limit(self.client.active_ms);
         let Some(transaction) = &mut self.client.transaction else { return Step::now(Reply::status("QUEUED")) };
+        if let Some(busy) = busy {
+            transaction.broken = true;
+            return Step::now(busy);
+        }
         transaction.bytes += args.iter().map(|arg| arg.len() + 32).sum::<usize>();
         if transaction.bytes > limit {
             transaction.broken = true;
@@ -359,6 +403,7 @@ impl Session {
     pub fn resume(&mut self, job: Box<LongJob>, ran: Ran) -> Step {
         let was_transaction = job.is_transaction();
         self.client = job.client;
+        self.end_caching();
         if was_transaction {
             self.end_watches();
         }
@@ -415,9 +460,16 @@ impl Session {
         Self::step(database.run_once(&mut self.client, work, self.once.as_ref(), moment, leash))
     }
 
-    /// How long a script may hold the database before others are told so.
-    pub fn busy_after(&self) -> Duration {
-        self.account.as_ref().map_or(Duration::ZERO, |account| account.database.busy_after())
+    /// Why a client need not wait, if a script has held its database for too long already.
+    fn busy_past_limit(&self, now_ms: u64) -> Option<CommandError> {
+        let database = &self.account.as_ref()?.database;
+        database.is_busy_past_limit(now_ms).then(|| database.busy_error())
+    }
+
+    /// Whether a busy database has kept clients waiting for too long: `waited`, or since its script began.
+    pub fn is_kept_too_long(&self, waited: Duration, moment: Moment) -> bool {
+        let Some(Account { database, .. }) = &self.account else { return true };
+        waited >= database.busy_after() || database.is_busy_past_limit(moment.now_ms())
     }
 
     /// A busy database has kept a client waiting for too long.
@@ -456,7 +508,6 @@ impl Session {
                 Some(account) => Step::now(account.database.kill_function().map_or_else(Reply::from, |()| Reply::OK)),
                 None => Step::now(CommandError::NoAuth),
             },
-            Special::Wait => self.wait(args),
             Special::Unblock => self.unblock(args).unwrap_or_else(Step::now),
         }
     }
@@ -605,32 +656,6 @@ impl Session {
         if self.joined {
             account.database.refresh(&self.client);
         }
-    }
-
-    /// `WAIT` and `WAITAOF`: every write before it is on disk, so the reply waits for the newest record of all. There are
-    /// no replicas.
-    fn wait(&self, args: Args<'_>) -> Step {
-        match Self::wait_reply(args) {
-            Ok(reply) => Step::Reply { reply, after: self.service.log().last() },
-            Err(error) => Step::now(error),
-        }
-    }
-
-    fn wait_reply(args: Args<'_>) -> Result<Reply, CommandError> {
-        let integer = |at: usize| dormouse_proto::parse_integer(args[at]);
-        let local = args[0].eq_ignore_ascii_case(b"WAITAOF");
-        for at in 1..args.len() - 1 {
-            let count = integer(at).ok_or(CommandError::NotAnInteger)?;
-            if local && at == 1 && !(0..=1).contains(&count) {
-                return Err(CommandError::text("ERR value is out of range, value must between 0 and 1"));
-            }
-        }
-        let timeout = integer(args.len() - 1);
-        let timeout = timeout.ok_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
-        if timeout < 0 {
-            return Err(CommandError::text("ERR timeout is negative"));
-        }
-        Ok(if local { Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)]) } else { Reply::Integer(0) })
     }
 
     /// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`.

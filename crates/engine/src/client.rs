@@ -9,6 +9,7 @@ use dormouse_proto::Blob;
 
 use crate::command::Command;
 use crate::table::full_name;
+use crate::tracking::Tracking;
 
 /// Names a client within its process; never used twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,6 +152,10 @@ pub struct Client {
     pub channels: BTreeSet<Blob>,
     /// Patterns it listens to.
     pub patterns: BTreeSet<Blob>,
+    /// Shard channels it listens to.
+    pub shard_channels: BTreeSet<Blob>,
+    /// What it caches, if it says so.
+    pub tracking: Option<Box<Tracking>>,
     /// Commands after `MULTI`.
     pub transaction: Option<Transaction>,
     /// Keys it watches, and whether each was already dead when it began.
@@ -161,6 +166,8 @@ pub struct Client {
     pub replies: Replies,
     /// Whether the connection ends after the reply.
     pub closing: bool,
+    /// Whether it is to be let in anew after the reply, as if it had just come.
+    pub resetting: bool,
 }
 
 impl Client {
@@ -174,9 +181,9 @@ impl Client {
         Self { id, door, grant, user, waiting, protocol: 2, ..Self::default() }
     }
 
-    /// How many channels and patterns it listens to.
+    /// How many channels, of either kind, and patterns it listens to.
     pub fn subscriptions(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
 
     /// Whether RESP2 forbids it everything but the commands of a subscriber.
@@ -202,7 +209,7 @@ impl Client {
         let queued = self.transaction.as_ref().map_or(-1, |transaction| transaction.queue.len() as i64);
         let text = |blob: &Blob| String::from_utf8_lossy(blob).into_owned();
         format!(
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub=0 multi={queued} \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub={} multi={queued} \
              watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
              user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} tot-net-out={} tot-cmds={}",
             self.id.0,
@@ -213,6 +220,7 @@ impl Client {
             now_ms.saturating_sub(self.active_ms) / 1_000,
             self.channels.len(),
             self.patterns.len(),
+            self.shard_channels.len(),
             self.watching.len(),
             self.pending_bytes.0,
             self.pending_bytes.1,

@@ -39,8 +39,6 @@ pub enum Session {
     ScriptKill,
     /// `FUNCTION KILL`: the same for a function.
     FunctionKill,
-    /// `WAIT`, `WAITAOF`: wait for the log.
-    Wait,
     /// `CLIENT UNBLOCK`: reaches a parked command.
     Unblock,
 }

@@ -3,7 +3,7 @@
 //! Only names and ids live here; mailboxes and sockets belong to the layers above, which ask the hub whom a message is for
 //! and who waits for a key. None of it is durable, as in Redis.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dormouse_proto::Blob;
@@ -13,9 +13,11 @@ use crate::acl::{AclLog, Context, Denial, Users};
 use crate::client::{Client, ClientId};
 use crate::command::Command;
 use crate::glob;
+use crate::script_cache::{Came, Scripts};
 use crate::settings::Settings;
 use crate::slow_log::SlowLog;
 use crate::stats::Stats;
+use crate::tracking::TrackingTable;
 use crate::txn::Touched;
 
 /// Bounds on what commands may do to one database.
@@ -36,6 +38,8 @@ pub struct Limits {
     pub script_bytes_max: usize,
     /// Most distinct scripts kept for `EVALSHA`; the oldest goes first.
     pub scripts_max: usize,
+    /// Most of those among them that only ever came by `EVAL`; the least recently used goes first.
+    pub eval_scripts_max: usize,
     /// Most bytes of text they may have together; the oldest go first, and a script longer than this is refused.
     pub scripts_bytes_max: usize,
     /// Most libraries of functions.
@@ -70,6 +74,7 @@ impl Default for Limits {
             json_depth_max: 127,
             script_bytes_max: 64 << 20,
             scripts_max: 10_000,
+            eval_scripts_max: 500,
             scripts_bytes_max: 64 << 20,
             libraries_max: 1_000,
             libraries_bytes_max: 8 << 20,
@@ -110,7 +115,7 @@ pub enum Event {
 /// Letters that `A` stands for.
 const EVENTS_ALL: &[u8] = b"g$lshzxetd";
 /// Every letter the setting may hold.
-const EVENTS_KNOWN: &[u8] = b"KEAg$lshzxetdmna";
+const EVENTS_KNOWN: &[u8] = b"KEAg$lshzxetdanm";
 /// Arrays came after the others: whoever wants all of those wants them, too, and they are not printed beside an `A`.
 const ARRAYS: u8 = b'a';
 
@@ -155,6 +160,10 @@ pub type Ticket = u64;
 pub struct Hub {
     channels: HashMap<Blob, BTreeSet<ClientId>>,
     patterns: BTreeMap<Blob, BTreeSet<ClientId>>,
+    /// Channels of their own, as `SSUBSCRIBE` has them.
+    shard_channels: HashMap<Blob, BTreeSet<ClientId>>,
+    /// Who caches what.
+    pub tracking: TrackingTable,
     /// Who watches a key, and whether it was not there when that began.
     watched: HashMap<Blob, BTreeMap<ClientId, bool>>,
     broken: HashSet<ClientId>,
@@ -202,16 +211,6 @@ pub struct Hub {
     pub limits: Limits,
     /// What `INFO` and `CONFIG GET` say of the server.
     pub facts: Facts,
-}
-
-/// Scripts kept for `EVALSHA`.
-#[derive(Debug, Default)]
-pub(crate) struct Scripts {
-    by_name: HashMap<String, Arc<[u8]>>,
-    /// Their names, the oldest first.
-    order: VecDeque<String>,
-    /// The length of their texts together.
-    bytes: usize,
 }
 
 /// Commands wait for a while, as `CLIENT PAUSE` has it.
@@ -342,6 +341,31 @@ impl Hub {
         }
     }
 
+    /// A client listens to a shard channel.
+    pub fn subscribe_shard(&mut self, client: ClientId, channel: &Blob) {
+        self.shard_channels.entry(channel.clone()).or_default().insert(client);
+    }
+
+    /// A client no longer listens to a shard channel.
+    pub fn unsubscribe_shard(&mut self, client: ClientId, channel: &[u8]) {
+        if let Some(clients) = self.shard_channels.get_mut(channel) {
+            clients.remove(&client);
+            if clients.is_empty() {
+                self.shard_channels.remove(channel);
+            }
+        }
+    }
+
+    /// Who listens to a shard channel.
+    pub fn shard_recipients(&self, channel: &[u8]) -> impl Iterator<Item = ClientId> {
+        self.shard_channels.get(channel).into_iter().flatten().copied()
+    }
+
+    /// Shard channels somebody listens to.
+    pub fn shard_channels(&self) -> impl Iterator<Item = &Blob> {
+        self.shard_channels.keys()
+    }
+
     /// A client listens to a pattern.
     pub fn subscribe_pattern(&mut self, client: ClientId, pattern: &Blob) {
         self.patterns.entry(pattern.clone()).or_default().insert(client);
@@ -411,7 +435,8 @@ impl Hub {
 
     /// Whether a client listens to something that its user may not hear.
     pub fn hears_too_much(&self, client: ClientId, user: &crate::acl::User) -> bool {
-        let channels = self.channels.iter().filter(|(_, clients)| clients.contains(&client));
+        let channels =
+            self.channels.iter().chain(&self.shard_channels).filter(|(_, clients)| clients.contains(&client));
         let patterns = self.patterns.iter().filter(|(_, clients)| clients.contains(&client));
         channels
             .map(|(name, _)| (name, false))
@@ -473,7 +498,7 @@ impl Hub {
 
     /// Whether transactions must say which keys they touch.
     pub fn tracks_keys(&self) -> bool {
-        !self.watched.is_empty() || !self.waiting.is_empty()
+        !self.watched.is_empty() || !self.waiting.is_empty() || !self.tracking.is_idle()
     }
 
     /// A client's next `EXEC` depends on a key.
@@ -501,8 +526,9 @@ impl Hub {
 
     /// A key was changed: transactions that watch it will not run.
     pub fn break_watches(&mut self, touched: &Touched) {
-        if let Some(clients) = self.watched.get(&touched.key) {
-            let sees = |&(_, was_dead): &(&ClientId, &bool)| !(touched.unseen && *was_dead);
+        let Some((key, unseen)) = touched.change() else { return };
+        if let Some(clients) = self.watched.get(key) {
+            let sees = |&(_, was_dead): &(&ClientId, &bool)| !(unseen && *was_dead);
             self.broken.extend(clients.iter().filter(sees).map(|(client, _)| client));
         }
     }
@@ -570,25 +596,18 @@ impl Hub {
     // --- scripts -------------------------------------------------------------------------------------------------
 
     /// Keeps a script for `EVALSHA`.
-    pub fn keep_script(&mut self, sha: &str, source: &[u8]) {
-        let (limits, kept) = (self.limits, &mut self.scripts);
-        if kept.by_name.contains_key(sha) {
-            return;
-        }
-        kept.by_name.insert(sha.to_owned(), Arc::from(source));
-        kept.order.push_back(sha.to_owned());
-        kept.bytes += source.len();
-        while (kept.by_name.len() > limits.scripts_max || kept.bytes > limits.scripts_bytes_max)
-            && let Some(oldest) = kept.order.pop_front()
-        {
-            kept.bytes -= kept.by_name.remove(&oldest).map_or(0, |source| source.len());
-            self.evicted_scripts += 1;
-        }
+    pub fn keep_script(&mut self, sha: &str, source: &[u8], came: Came) {
+        self.evicted_scripts += self.scripts.keep(sha, source, came, &self.limits);
     }
 
     /// A kept script.
     pub fn script(&self, sha: &str) -> Option<Arc<[u8]>> {
-        self.scripts.by_name.get(sha).cloned()
+        self.scripts.get(sha)
+    }
+
+    /// A kept script that is about to be run.
+    pub fn use_script(&mut self, sha: &str, came: Came) -> Option<Arc<[u8]>> {
+        self.scripts.used(sha, came)
     }
 
     /// Keeps these scripts instead of those there were, and returns those.
@@ -598,7 +617,12 @@ impl Hub {
 
     /// How many scripts are kept.
     pub fn scripts(&self) -> usize {
-        self.scripts.by_name.len()
+        self.scripts.len()
+    }
+
+    /// A client tracks keys no longer.
+    pub fn stop_tracking(&mut self, client: ClientId) {
+        self.tracking.remove(client);
     }
 
     /// A client is gone: everything it held is free again.
@@ -609,6 +633,10 @@ impl Hub {
         for pattern in &client.patterns {
             self.unsubscribe_pattern(client.id, pattern);
         }
+        for channel in &client.shard_channels {
+            self.unsubscribe_shard(client.id, channel);
+        }
+        self.tracking.remove(client.id);
         self.unwatch(client.id, client.watching.iter().map(|(key, _)| key));
         self.monitors.remove(&client.id);
         self.clients.remove(&client.id);
@@ -622,23 +650,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kept_scripts_are_bounded_in_number_and_bytes() {
-        let mut hub = Hub::default();
-        (hub.limits.scripts_max, hub.limits.scripts_bytes_max) = (3, 100);
-        let kept = |hub: &Hub| ["a", "b", "c", "d", "e"].map(|sha| hub.script(sha).is_some());
-        for sha in ["a", "b", "c", "d"] {
-            hub.keep_script(sha, &[b' '; 20]);
-        }
-        assert_eq!(kept(&hub), [false, true, true, true, false]);
-        hub.keep_script("e", &[b' '; 75]);
-        assert_eq!(kept(&hub), [false, false, false, true, true]);
-        hub.keep_script("e", &[b' '; 75]);
-        assert_eq!(hub.scripts.bytes, 95, "it is there already");
-        hub.replace_scripts(Scripts::default());
-        assert_eq!((hub.scripts(), hub.scripts.bytes), (0, 0));
-    }
-
-    #[test]
     fn the_events_setting_reads_back_as_redis_prints_it() {
         for (text, printed) in [
             ("", ""),
@@ -648,6 +659,7 @@ mod tests {
             ("KEg$lshzxetd", "AKE"),
             ("KEa", "aKE"),
             ("KEAa", "AKE"),
+            ("KEm", "KEm"),
             ("KEAmn", "AKEm"),
             ("KEmn$", "$nKEm"),
         ] {

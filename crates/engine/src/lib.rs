@@ -24,12 +24,14 @@ pub mod rdb;
 mod replay;
 mod scan_map;
 mod script;
+mod script_cache;
 mod settings;
 mod slow_log;
 mod stats;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod tracking;
 mod txn;
 mod types;
 mod value;
@@ -45,10 +47,14 @@ pub use libraries::{Libraries, Shelf};
 pub use moment::{Moment, Random};
 pub use replay::{ReplayError, replay};
 pub use scan_map::{Cursor, hash, set_hash_seed};
+pub use script_cache::Came;
 pub use settings::{Encodings, Settings, Small};
 pub use slow_log::SlowLog;
 pub use table::{Found, Place, all, by_name, find, full_name, places};
-pub use txn::{Block, Done, NO_REPLICAS, OUT_OF_MEMORY, Outcome, Parts, Reaped, ReapedCold, Stop, Touched, Txn};
+pub use tracking::{Mode, Tracking, TrackingTable};
+pub use txn::{
+    Block, Done, NO_REPLICAS, OUT_OF_MEMORY, Outcome, Parts, Publication, Reaped, ReapedCold, Stop, Touched, Txn,
+};
 pub use types::monitor::{monitor_line, redacted};
 pub use value::{Type, Value};
 pub use watchdog::{Patient, Watchdog};

@@ -13,7 +13,7 @@ use crate::hub::{Hub, Notifications};
 use crate::keyspace::{Keyspace, Nothing};
 use crate::moment::Moment;
 use crate::replay::replay;
-use crate::txn::{Done, Outcome, Parts, Stop, Txn};
+use crate::txn::{Done, Outcome, Parts, Stop, Touched, Txn};
 use crate::watchdog::Patient;
 
 /// See the module's text.
@@ -32,6 +32,8 @@ pub struct Bench {
     pub journal_bytes: usize,
     /// Messages published so far.
     pub published: Vec<(Blob, Blob)>,
+    /// What the last command did to keys, if anyone watches, waits for or tracks keys.
+    pub touched: Vec<Touched>,
     seq: u64,
 }
 
@@ -95,9 +97,10 @@ impl Bench {
 
         let mut txn = self.begin(false);
         let outcome = txn.run(command, args);
-        let Done { journal, publications, .. } = txn.finish();
+        let Done { journal, publications, touched, .. } = txn.finish();
+        self.touched = touched;
         assert_eq!(format!("{outcome:?}"), format!("{first:?}"), "{args:?} is not a function of its moment");
-        self.published.extend(publications);
+        self.published.extend(publications.into_iter().map(|sent| (sent.channel, sent.message)));
         self.journal_bytes = journal.len();
         if !journal.is_empty() {
             self.seq += 1;

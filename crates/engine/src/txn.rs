@@ -12,15 +12,17 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 
 use crate::acl::{Denial, User};
 pub use crate::block::Block;
-use crate::client::{Client, Grant};
+use crate::client::{Client, ClientId, Grant};
 use crate::codec::{put_bytes, put_int};
 use crate::command::{Command, Effect};
-use crate::hub::{Event, Hub, Scripts};
+use crate::hub::{Event, Hub};
 use crate::keyspace::{Due, Keyspace, Loan, Source, SourceError};
 use crate::libraries::{self, Libraries, Library};
 use crate::moment::{Moment, Random};
 use crate::scan_map::{Cursor, hash};
+use crate::script_cache::Scripts;
 use crate::settings::Settings;
+use crate::tracking::Tracking;
 use crate::types::hash::{Change, Hash};
 use crate::types::monitor;
 use crate::value::{AnyChange, Kind, Type, Value};
@@ -132,7 +134,7 @@ pub struct Txn<'a> {
     seen: u64,
     journal: Journal,
     touched: Option<Vec<Touched>>,
-    publications: Vec<(Blob, Blob)>,
+    publications: Vec<Publication>,
     /// Lines for clients that see every command, if there are any.
     shown: Option<Vec<Blob>>,
     /// How many users it has set.
@@ -166,10 +168,12 @@ pub struct Done {
     pub only_read: bool,
     /// The newest sequence number among the keys it read or wrote: its reply waits until that is on disk.
     pub seen: u64,
-    /// Keys it changed, if anyone watches or waits for keys.
+    /// Who did it.
+    pub client: ClientId,
+    /// What it did to keys, if anyone watches, waits for or tracks keys.
     pub touched: Vec<Touched>,
-    /// Messages to deliver, in order: channel and payload.
-    pub publications: Vec<(Blob, Blob)>,
+    /// Messages to deliver, in order.
+    pub publications: Vec<Publication>,
     /// Lines for clients that see every command.
     pub shown: Vec<Blob>,
     /// Whether it changed users, so that their clients must be looked at.
@@ -196,13 +200,41 @@ pub struct ReapedCold {
     pub failure: Option<SourceError>,
 }
 
-/// A key that changed.
+/// What happened to a key that somebody may want to know of.
 #[derive(Debug)]
-pub struct Touched {
-    /// Its name.
-    pub key: Blob,
-    /// It went, and who found it missing or dead before sees no change.
-    pub unseen: bool,
+pub enum Touched {
+    /// It was changed, or went.
+    Changed(Blob),
+    /// It went because it was past its deadline.
+    Died(Blob),
+    /// All keys went.
+    AllGone,
+    /// It went with all others.
+    Gone(Blob),
+    /// The client has read it, and may keep what it read.
+    Read(Blob),
+}
+
+impl Touched {
+    /// The key, if it is not what it was; and whether who found it missing or dead before sees no change.
+    pub const fn change(&self) -> Option<(&Blob, bool)> {
+        match self {
+            Self::Changed(key) => Some((key, false)),
+            Self::Died(key) | Self::Gone(key) => Some((key, true)),
+            Self::AllGone | Self::Read(_) => None,
+        }
+    }
+}
+
+/// A message to deliver.
+#[derive(Debug)]
+pub struct Publication {
+    /// Where.
+    pub channel: Blob,
+    /// What.
+    pub message: Blob,
+    /// Whether the channel is a shard channel.
+    pub sharded: bool,
 }
 
 #[derive(Default)]
@@ -325,6 +357,7 @@ impl<'a> Txn<'a> {
             seen: self.seen,
             journal: self.journal.into_bytes(),
             only_read: self.only_read,
+            client: self.client.id,
             touched: self.touched.unwrap_or_default(),
             publications: self.publications,
             shown: self.shown.unwrap_or_default(),
@@ -407,7 +440,11 @@ impl<'a> Txn<'a> {
         self.reading = command.effect == Effect::Reads;
         self.uses = !(command.looks_aside() || self.client.leaves_untouched);
         self.only_read &= command.effect != Effect::Writes;
-        let reply = (command.handler())(self, args)?;
+        let outcome = (command.handler())(self, args);
+        if self.client.tracking.is_some() {
+            self.note_reads(command, args);
+        }
+        let reply = outcome?;
         let limit = self.hub.limits.reply_bytes_max;
         if command.effect == Effect::Reads && reply.bytes() > limit {
             return Err(CommandError::ReplyTooLarge(limit).into());
@@ -451,6 +488,29 @@ impl<'a> Txn<'a> {
             return Err(OUT_OF_MEMORY);
         }
         Ok(())
+    }
+
+    /// Notes which keys a client has read that wants to be told of their changes.
+    fn note_reads(&mut self, command: &'static Command, args: Args<'_>) {
+        // Of a script its commands count.
+        let reads = command.effect == Effect::Reads && !command.is_script();
+        let Some(touched) = self.touched.as_mut().filter(|_| reads) else { return };
+        if self.client.tracking.as_ref().is_some_and(|tracking| tracking.remembers()) {
+            touched.extend(command.keys_of(args).map(|key| Touched::Read(Blob::from(key))));
+        }
+    }
+
+    /// The client tracks keys from now on, in this way; or no longer.
+    pub fn track(&mut self, tracking: Option<Tracking>) {
+        let id = self.client.id;
+        match &tracking {
+            Some(tracking) => {
+                self.hub.tracking.set(id, tracking);
+                self.touched.get_or_insert_default();
+            }
+            None => self.hub.tracking.remove(id),
+        }
+        self.client.tracking = tracking.map(Box::new);
     }
 
     /// Shows a command to clients that see every one.
@@ -688,14 +748,14 @@ impl<'a> Txn<'a> {
 
     fn touched(&mut self, key: &[u8]) {
         if let Some(touched) = &mut self.touched {
-            touched.push(Touched { key: Blob::from(key), unseen: false });
+            touched.push(Touched::Changed(Blob::from(key)));
         }
     }
 
     /// As [`Self::touched`], where a key went that was past its deadline: to whom it was dead already, nothing has changed.
     fn buried(&mut self, key: &[u8]) {
         if let Some(touched) = &mut self.touched {
-            touched.push(Touched { key: Blob::from(key), unseen: true });
+            touched.push(Touched::Died(Blob::from(key)));
         }
     }
 
@@ -827,6 +887,9 @@ impl<'a> Txn<'a> {
                 true
             }
         };
+        if made {
+            self.notify(Event::New, "new", key);
+        }
         Ok(self.open(hash, key, made))
     }
 
@@ -874,7 +937,8 @@ impl<'a> Txn<'a> {
         self.journal.key = None;
         if let Some(touched) = &mut self.touched {
             let known = self.hub.watched_keys().chain(self.hub.awaited_keys());
-            touched.extend(known.map(|key| Touched { key, unseen: true }));
+            touched.push(Touched::AllGone);
+            touched.extend(known.map(Touched::Gone));
         }
         let old = self.space.flush(self.seq);
         self.journal.undo(|| Undo::Flush(Box::new(old)));
@@ -1010,9 +1074,23 @@ impl<'a> Txn<'a> {
     pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
         let receivers = self.hub.receivers(channel);
         if receivers > 0 {
-            self.publications.push((Blob::from(channel), Blob::from(message)));
+            self.publish_to(channel, message, false);
         }
         receivers
+    }
+
+    /// As [`Self::publish`], to a shard channel.
+    pub fn publish_to_shard(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let receivers = self.hub.shard_recipients(channel).count();
+        if receivers > 0 {
+            self.publish_to(channel, message, true);
+        }
+        receivers
+    }
+
+    fn publish_to(&mut self, channel: &[u8], message: &[u8], sharded: bool) {
+        let (channel, message) = (Blob::from(channel), Blob::from(message));
+        self.publications.push(Publication { channel, message, sharded });
     }
 
     /// Announces what happened to a key, if the database's `notify-keyspace-events` asks for it.
@@ -1071,7 +1149,7 @@ impl<T: Kind> Drop for Edit<'_, T> {
             return;
         }
         if let Some(touched) = self.touched {
-            touched.push(Touched { key: self.key.clone(), unseen: false });
+            touched.push(Touched::Changed(self.key.clone()));
         }
         self.loan.entry.raw = T::TYPE == Type::String && !self.made;
         if let Some((value, expires_at)) = self.loan.bury() {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dormouse_database::{Delivery, Outbox};
 use dormouse_proto::Reply;
@@ -19,6 +20,8 @@ const MAILBOX_BYTES_MAX: usize = 32 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     inside: Mutex<Inside>,
+    /// Whether there is something to take, for who asks before each command.
+    is_waiting: AtomicBool,
     arrived: Notify,
     /// Ends the task of a connection, which may be asleep in its socket.
     task: OnceLock<AbortHandle>,
@@ -44,11 +47,15 @@ impl Mailbox {
 
     /// The oldest delivery, if there is one.
     pub(crate) fn take(&self) -> Result<Option<Delivery>, Overflowed> {
+        if !self.is_waiting.load(Ordering::Acquire) {
+            return Ok(None);
+        }
         let mut inside = self.inside.lock();
         if inside.overflowed {
             return Err(Overflowed);
         }
         let delivery = inside.queue.pop_front();
+        self.is_waiting.store(!inside.queue.is_empty(), Ordering::Release);
         if let Some(delivery) = &delivery {
             inside.bytes = inside.bytes.saturating_sub(weight(delivery));
         }
@@ -70,6 +77,7 @@ impl Mailbox {
 impl Outbox for Mailbox {
     fn deliver(&self, delivery: Delivery) {
         let mut inside = self.inside.lock();
+        self.is_waiting.store(true, Ordering::Release);
         inside.bytes += weight(&delivery);
         if inside.bytes > MAILBOX_BYTES_MAX {
             let already = std::mem::replace(&mut inside.overflowed, true);
@@ -88,6 +96,7 @@ impl Outbox for Mailbox {
 
     fn close(&self) {
         let mut inside = self.inside.lock();
+        self.is_waiting.store(true, Ordering::Release);
         inside.overflowed = true;
         inside.queue.clear();
         drop(inside);

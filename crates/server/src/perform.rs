@@ -83,7 +83,7 @@ pub(crate) async fn settle(
             }
             Step::Busy => {
                 let since = *busy_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= session.busy_after() {
+                if session.is_kept_too_long(since.elapsed(), moment()) {
                     return Ok((session.busy(), Lsn(0)));
                 }
                 tokio::time::sleep(BUSY_POLL).await;

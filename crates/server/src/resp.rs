@@ -64,6 +64,15 @@ struct Connection {
     after: Lsn,
 }
 
+/// Whether a reply looks like a message, as those to `SUBSCRIBE` do: they come whatever the client says of replies.
+fn is_message(reply: &Reply) -> bool {
+    match reply {
+        Reply::Push(_) => true,
+        Reply::Many(replies) => replies.iter().all(is_message),
+        _ => false,
+    }
+}
+
 /// What a client is told for whom there is no room.
 pub(crate) const NO_ROOM: &str = "-ERR max concurrent connections exceeded\r\n";
 
@@ -77,7 +86,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: Socket
     client.since_ms = moment().now_ms();
     let mut session = Session::connection(service, client, Arc::clone(&mailbox) as _);
     if worker.shared.resp_open {
-        session.enter(service.default_account());
+        session.enter_freely();
     }
     let mut connection = Connection {
         stream,
@@ -104,10 +113,16 @@ impl Connection {
         // Made once and asked last: a connection at work only ever asks its socket.
         let stop = stopping.wait_for(|stop| *stop);
         tokio::pin!(stop);
-        let login = tokio::time::sleep(self.worker.shared.patience.login);
+        let patience = self.worker.shared.patience.login;
+        let login = tokio::time::sleep(patience);
         tokio::pin!(login);
         loop {
+            let was_let_in = self.session.is_authenticated();
             self.commands().await?;
+            if was_let_in && !self.session.is_authenticated() {
+                // It has reset itself.
+                login.as_mut().reset(Instant::now() + patience);
+            }
             if self.session.client.closing {
                 return Ok(());
             }
@@ -175,7 +190,8 @@ impl Connection {
     /// Whether others may send it something.
     fn listens(&self) -> bool {
         let client = &self.session.client;
-        client.monitoring || client.subscriptions() > 0
+        // Who speaks RESP3 may be told at any time what it must no longer believe.
+        client.monitoring || client.protocol == 3 || client.subscriptions() > 0
     }
 
     /// Runs the command the parser has found.
@@ -288,7 +304,7 @@ impl Connection {
 
     /// Answers a command, unless the client wants no answer.
     fn reply(&mut self, reply: &Reply, after: Lsn) {
-        if self.session.client.replies != Replies::On && self.is_silent() {
+        if self.session.client.replies != Replies::On && self.is_silent() && !is_message(reply) {
             return;
         }
         self.push(reply, after);

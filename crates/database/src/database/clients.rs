@@ -55,6 +55,12 @@ impl Database {
             for pattern in before.patterns.difference(&now.patterns) {
                 state.hub.unsubscribe_pattern(now.id, pattern);
             }
+            for channel in before.shard_channels.difference(&now.shard_channels) {
+                state.hub.unsubscribe_shard(now.id, channel);
+            }
+            if now.tracking.is_none() {
+                state.hub.stop_tracking(now.id);
+            }
             if !now.monitoring {
                 state.hub.monitors.remove(&now.id);
             }

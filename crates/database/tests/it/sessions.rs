@@ -354,6 +354,34 @@ fn an_exec_that_may_not_run_drops_its_transaction() {
 }
 
 #[test]
+fn a_script_that_runs_for_too_long_breaks_transactions() {
+    let mut bed = Bed::new();
+    let mut talk = bed.talk();
+    let database = talk.session.account().unwrap().database.clone();
+    database.configure(|hub| hub.settings.busy_after_ms = 200);
+    talk.run(&bed, "MULTI");
+    while_busy(&mut bed, |bed| {
+        while !database.is_script_running() {
+            std::thread::yield_now();
+        }
+        assert_eq!(talk.run(bed, "SET a 1"), Reply::status("QUEUED"), "it may be over soon");
+        assert!(!talk.session.is_kept_too_long(Duration::from_millis(199), bed.moment()));
+        assert!(talk.session.is_kept_too_long(Duration::from_millis(200), bed.moment()), "by several scripts");
+        bed.pass_ms(200);
+        assert!(error(&talk.run(bed, "SET b 2")).starts_with("BUSY Redis is busy running a script."));
+        assert!(talk.session.is_kept_too_long(Duration::ZERO, bed.moment()));
+    });
+    let aborted = "EXECABORT Transaction discarded because of previous errors.";
+    assert_eq!(error(&talk.run(&bed, "EXEC")), aborted);
+    assert_eq!(bed.run("EXISTS a b"), Reply::Integer(0));
+    database.configure(|hub| hub.settings.busy_after_ms = 0);
+    while_busy(&mut bed, |bed| {
+        bed.pass_ms(1_000_000);
+        assert!(!talk.session.is_kept_too_long(Duration::from_secs(1_000), bed.moment()));
+    });
+}
+
+#[test]
 fn a_script_sees_no_dead_keys_in_the_store() {
     let mut bed = Bed::new();
     for line in ["SET stays v", "SET dies v PX 1000", "SET later v PX 5000"] {

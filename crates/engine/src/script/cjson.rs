@@ -202,6 +202,7 @@ impl Writer<'_> {
     }
 
     fn value(&mut self, value: &Value, depth: i32) -> mlua::Result<()> {
+        self.shared.count_value()?;
         if self.out.len() > self.shared.bytes_max.get() {
             return Err(raise(self.lua, "not enough memory"));
         }
@@ -335,7 +336,7 @@ fn decode(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Value> 
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
         return Err(raise(lua, "JSON parser does not support UTF-16 or UTF-32"));
     }
-    let mut reader = Reader { lua, shared, settings: shared.json.get(), text: &text, at: 0, values: 0 };
+    let mut reader = Reader { lua, shared, settings: shared.json.get(), text: &text, at: 0 };
     shared.relaxed(lua, text.len() <= SMALL_BYTES, || {
         let first = reader.token();
         let value = reader.value(first, 0)?;
@@ -394,7 +395,6 @@ struct Reader<'a> {
     settings: Settings,
     text: &'a [u8],
     at: usize,
-    values: u32,
 }
 
 impl Reader<'_> {
@@ -531,10 +531,7 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, token: Token, depth: i32) -> mlua::Result<Value> {
-        self.values += 1;
-        if self.values.is_multiple_of(10_000) {
-            self.shared.ask()?;
-        }
+        self.shared.count_value()?;
         match token.kind {
             Kind::Text(text) => self.lua.create_string(text).map(Value::String),
             Kind::Number(number) => Ok(Value::Number(number)),

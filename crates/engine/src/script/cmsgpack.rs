@@ -70,6 +70,7 @@ fn pack(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<LuaString
 }
 
 fn write(lua: &Lua, shared: &Shared, value: &Value, depth: usize, out: &mut Vec<u8>) -> mlua::Result<()> {
+    shared.count_value()?;
     if out.len() > shared.bytes_max.get() {
         return Err(raise(lua, "not enough memory"));
     }
@@ -193,7 +194,7 @@ fn unpack(lua: &Lua, shared: &Shared, text: &[u8], limit: i64, offset: i64) -> m
     }
     let all = limit == 0 && offset == 0;
     let limit = if all { usize::MAX } else { limit as usize };
-    let mut reader = Reader { lua, shared, rest: &text[offset as usize..], values: 0 };
+    let mut reader = Reader { lua, shared, rest: &text[offset as usize..] };
     let mut results = MultiValue::new();
     while !reader.rest.is_empty() && results.len() < limit {
         results.push_back(reader.value(0)?);
@@ -209,7 +210,6 @@ struct Reader<'a> {
     lua: &'a Lua,
     shared: &'a Shared,
     rest: &'a [u8],
-    values: u32,
 }
 
 impl<'a> Reader<'a> {
@@ -232,10 +232,7 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, depth: usize) -> mlua::Result<Value> {
-        self.values += 1;
-        if self.values.is_multiple_of(10_000) {
-            self.shared.ask()?;
-        }
+        self.shared.count_value()?;
         if depth > UNPACK_DEPTH_MAX {
             return Err(raise(self.lua, "stack overflow (nested too deep)"));
         }

@@ -210,7 +210,8 @@ impl Outward<'_> {
         }
         // Replies know no big numbers: outside RESP3 they are text, so text they are.
         if let Value::String(text) = field(&self.fields.big_number)? {
-            return Ok(Reply::Bulk(self.text(&text)?));
+            let text = self.text(&text)?;
+            return Ok(Reply::Bulk(one_line(text)));
         }
         if let Value::Table(verbatim) = field(&self.fields.verbatim)?
             && let Ok(Value::String(text)) = verbatim.raw_get::<Value>(&self.fields.string)
@@ -247,7 +248,7 @@ impl Outward<'_> {
     }
 }
 
-/// A status is one line.
+/// A status is one line, and so is a number.
 fn one_line(text: Blob) -> Blob {
     if !text.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
         return text;

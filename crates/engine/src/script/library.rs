@@ -125,7 +125,9 @@ pub(super) fn register(shared: &Shared, args: &MultiValue) -> mlua::Result<()> {
     let name = word_of(&registration.name).ok_or_else(|| fail(BAD_NAME))?;
     let Registration { description, flags, callback, .. } = registration;
     match &mut *shared.registering.borrow_mut() {
-        Registering::Nothing => {}
+        Registering::Nothing => {
+            return Err(fail("ERR redis.register_function can only be called on FUNCTION LOAD command"));
+        }
         Registering::All(functions) => {
             if functions.iter().any(|function| function.name.eq_ignore_ascii_case(&name)) {
                 return Err(fail("ERR Function already exists in the library"));

@@ -15,6 +15,8 @@ mod chunk;
 mod cjson;
 mod cmsgpack;
 mod convert;
+#[cfg(test)]
+mod hostile;
 mod library;
 mod number;
 mod pattern;
@@ -35,11 +37,17 @@ use crate::txn::{Outcome, Txn};
 
 pub(crate) use self::library::{load, name as library_name};
 
+/// What a script is told that may not write, because it says so of itself or says nothing.
+const READ_ONLY: &str = "ERR Write commands are not allowed from read-only scripts.";
+/// What a script is told that says of itself that it writes, when it was called as one that does not. Redis does not even
+/// begin to run it.
+const SAYS_IT_WRITES: &str = "ERR Can not execute a script with write flag using *_ro command.";
+
 /// Restrictions of the script at work.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
-    /// It may not write.
-    read_only: bool,
+    /// Why it may not write, if it may not.
+    read_only: Option<&'static str>,
     /// It may name these keys only.
     keys: Option<HashSet<Blob>>,
 }
@@ -50,8 +58,10 @@ impl Scope {
         if command.is_no_script() || !matches!(command.run, Run::Handler(_)) {
             return Some(CommandError::text("ERR This Redis command is not allowed from script"));
         }
-        if self.read_only && command.effect == Effect::Writes {
-            return Some(CommandError::text("ERR Write commands are not allowed from read-only scripts."));
+        if let Some(reason) = self.read_only
+            && command.effect == Effect::Writes
+        {
+            return Some(CommandError::text(reason));
         }
         None
     }

@@ -1,14 +1,30 @@
 -- The part of the sandbox that must be Lua: functions that catch errors, and functions that must not touch what is locked.
--- Arguments: the functions of plain Lua, helpers in Rust, the set of locked tables, and the table behind `redis`.
-local plain, helper, locked, redis = ...
+-- Arguments: the functions of plain Lua, helpers in Rust, the locked tables, and the table behind `redis`.
+-- A locked table stands in front of the one it shows, which `behind` knows.
+local plain, helper, locked, behind, redis = ...
 local pcall, xpcall, rawset, setmetatable = plain.pcall, plain.xpcall, plain.rawset, plain.setmetatable
 local resume, insert, concat, type, select = plain.resume, plain.insert, plain.concat, plain.type, plain.select
-local sub, len, tonumber = plain.sub, plain.len, plain.tonumber
+local sub, len, tonumber, next, rawget = plain.sub, plain.len, plain.tonumber, plain.next, plain.rawget
+local error, remove, sort, unpack = plain.error, plain.remove, plain.sort, plain.unpack
 local caught, caught_table, deny, fail = helper.caught, helper.caught_table, helper.deny, helper.fail
-local bad = helper.bad
+local bad, ask, int = helper.bad, helper.ask, helper.int
 local loadstring, step, subject, gsub = helper.loadstring, helper.step, helper.subject, helper.gsub
 
+-- Elements that Lua's own library may move or compare without a look at the watchdog.
+local LONG = 10000
+-- Slots that a function in C has on the stack, its arguments among them.
+local SLOTS = 8000
+
 local out = {}
+
+-- Says that an argument must be a table, unless it is one.
+local function needs_table(position, name, ...)
+  local value = ...
+  if type(value) ~= 'table' then
+    bad(position, name, 'table expected, got ' .. (select('#', ...) == 0 and 'no value' or type(value)))
+  end
+  return value
+end
 
 -- Turns what mlua throws into what Redis throws, and lets the watchdog's word through.
 local function as_text(fine, problem, ...)
@@ -53,12 +69,83 @@ function out.setmetatable(table, metatable)
   return setmetatable(table, metatable)
 end
 
-function out.insert(table, ...)
-  local given = select('#', ...)
-  if type(table) ~= 'table' then bad(1, 'insert', 'table expected, got ' .. type(table)) end
+-- A locked table is empty: what it shows is looked for behind it.
+function out.rawget(...)
+  local table, key = needs_table(1, 'rawget', ...), select(2, ...)
+  if select('#', ...) < 2 then bad(2, 'rawget', 'value expected') end
+  return rawget(behind[table] or table, key)
+end
+
+function out.next(...)
+  local table, key = needs_table(1, 'next', ...), select(2, ...)
+  return next(behind[table] or table, key)
+end
+
+function out.pairs(...)
+  local table = needs_table(1, 'pairs', ...)
+  -- What is behind a locked table must not get out.
+  return behind[table] and out.next or next, table, nil
+end
+
+-- Lua's own counts in C's int and looks at the sum after it may have overflowed.
+function out.unpack(...)
+  local list, from, to = needs_table(1, 'unpack', ...), select(2, ...)
+  if from == nil and to == nil then
+    if #list >= SLOTS then fail('too many results to unpack') end
+    return unpack(list)
+  end
+  from = from == nil and 1 or int(from, 2, 'unpack')
+  to = to == nil and #list or int(to, 3, 'unpack')
+  if from > to then return end
+  if to - from + 1 > SLOTS - 3 then fail('too many results to unpack') end
+  return unpack(list, from, to)
+end
+
+function out.insert(...)
+  local table, given = needs_table(1, 'insert', ...), select('#', ...)
   if locked[table] then deny() end
-  if given ~= 1 and given ~= 2 then fail("wrong number of arguments to 'insert'") end
-  return insert(table, ...)
+  if given ~= 2 and given ~= 3 then fail("wrong number of arguments to 'insert'") end
+  if given == 2 then return insert(...) end
+  local position, value = select(2, ...)
+  position = int(position, 2, 'insert')
+  local last = #table + 1
+  if last - position > LONG then
+    ask()
+    if position < 1 then
+      -- Lua's own would move what lies in between in C, and that may be two thousand million times nothing.
+      for at = last, position + 1, -1 do rawset(table, at, rawget(table, at - 1)) end
+      rawset(table, position, value)
+      return
+    end
+  end
+  return insert(table, position, value)
+end
+
+function out.remove(...)
+  local table = needs_table(1, 'remove', ...)
+  if #table > LONG then ask() end
+  return remove(...)
+end
+
+local function less(a, b)
+  return a < b
+end
+
+-- Where Lua says that an error of `less` was.
+local _, place = pcall(less, 1, {})
+place = len(place) - len('attempt to compare table with number')
+
+function out.sort(...)
+  local list, order = needs_table(1, 'sort', ...), select(2, ...)
+  if order ~= nil and type(order) ~= 'function' then
+    bad(2, 'sort', 'function expected, got ' .. type(order))
+  end
+  if order ~= nil or #list <= LONG then return sort(list, order) end
+  -- Comparing takes as long as the strings are, so it has to be something that counts.
+  local fine, problem = pcall(sort, list, less)
+  if fine then return end
+  if type(problem) == 'string' and sub(problem, 1, 2) == '?:' then problem = sub(problem, place + 1) end
+  error(problem, 0)
 end
 
 function out.load(piece, name)

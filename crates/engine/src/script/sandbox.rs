@@ -16,25 +16,11 @@ use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use super::number::general;
 use super::vm::{Failure, Fault, Shared};
-use super::{api, bit, cjson, cmsgpack, library, strings, structs};
+use super::{api, bit, chunk, cjson, cmsgpack, library, strings, structs};
 
 /// Lua's own functions that scripts get as they are.
-const PLAIN: &[&str] = &[
-    "_VERSION",
-    "assert",
-    "error",
-    "getmetatable",
-    "ipairs",
-    "next",
-    "pairs",
-    "rawequal",
-    "rawget",
-    "select",
-    "tonumber",
-    "tostring",
-    "type",
-    "unpack",
-];
+const PLAIN: &[&str] =
+    &["_VERSION", "assert", "error", "getmetatable", "ipairs", "rawequal", "select", "tonumber", "tostring", "type"];
 /// The name our own Lua has in stack traces; see [`place`].
 const OWN: &str = "=?";
 const READONLY: &str = "Attempt to modify a readonly table";
@@ -101,12 +87,14 @@ pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Sandbox> {
     let coroutine: Table = globals.raw_get("coroutine")?;
 
     let own = own_functions(lua, shared, &globals, &lock, &redis)?;
-    for name in ["pcall", "xpcall", "rawset", "setmetatable", "load"] {
+    for name in ["pcall", "xpcall", "rawget", "rawset", "setmetatable", "load", "next", "pairs", "unpack"] {
         base.raw_set(name, own.raw_get::<Function>(name)?)?;
     }
     base.raw_set("loadstring", lua.create_function(|lua, args| loadstring(lua, &args))?)?;
     collector(lua, &base)?;
-    table.raw_set("insert", own.raw_get::<Function>("insert")?)?;
+    for name in ["insert", "remove", "sort"] {
+        table.raw_set(name, own.raw_get::<Function>(name)?)?;
+    }
     coroutine.raw_set("resume", own.raw_get::<Function>("resume")?)?;
     redis.raw_set("pcall", own.raw_get::<Function>("redis_pcall")?)?;
     chance(lua, shared, &math)?;
@@ -153,6 +141,8 @@ pub(super) fn build(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Sandbox> {
 struct Lock {
     /// The tables nobody may change, as keys.
     locked: Table,
+    /// What those show, for functions that do not ask metatables.
+    behind: Table,
     /// Refuses a change.
     deny: Function,
 }
@@ -160,13 +150,13 @@ struct Lock {
 impl Lock {
     fn new(lua: &Lua) -> mlua::Result<Self> {
         let deny = lua.create_function(|lua, _: MultiValue| -> mlua::Result<()> { Err(raise(lua, READONLY)) })?;
-        Ok(Self { locked: lua.create_table()?, deny })
+        Ok(Self { locked: lua.create_table()?, behind: lua.create_table()?, deny })
     }
 
     /// Makes `table`, which must be empty, show `real` without letting it be changed. Returns its metatable.
     fn guard(&self, lua: &Lua, table: &Table, real: Table) -> mlua::Result<Table> {
         let metatable = lua.create_table()?;
-        metatable.raw_set("__index", real)?;
+        metatable.raw_set("__index", &real)?;
         metatable.raw_set("__newindex", &self.deny)?;
         let shown = lua.create_table()?;
         self.locked.raw_set(&shown, true)?;
@@ -177,6 +167,7 @@ impl Lock {
         metatable.raw_set("__metatable", shown)?;
         table.set_metatable(Some(metatable.clone()))?;
         self.locked.raw_set(table, true)?;
+        self.behind.raw_set(table, real)?;
         Ok(metatable)
     }
 
@@ -203,12 +194,14 @@ fn refuse_missing(lua: &Lua, base: &Table) -> mlua::Result<()> {
 /// Compiles `sandbox.lua` over what it needs.
 fn own_functions(lua: &Lua, shared: &Rc<Shared>, globals: &Table, lock: &Lock, redis: &Table) -> mlua::Result<Table> {
     let plain = lua.create_table()?;
-    for name in ["pcall", "rawset", "select", "setmetatable", "tonumber", "type", "xpcall"] {
+    for name in
+        ["error", "next", "pcall", "rawget", "rawset", "select", "setmetatable", "tonumber", "type", "unpack", "xpcall"]
+    {
         plain.raw_set(name, globals.raw_get::<Function>(name)?)?;
     }
     plain.raw_set("resume", globals.raw_get::<Table>("coroutine")?.raw_get::<Function>("resume")?)?;
     let table: Table = globals.raw_get("table")?;
-    for name in ["insert", "concat"] {
+    for name in ["insert", "concat", "remove", "sort"] {
         plain.raw_set(name, table.raw_get::<Function>(name)?)?;
     }
     let string: Table = globals.raw_get("string")?;
@@ -233,6 +226,9 @@ fn own_functions(lua: &Lua, shared: &Rc<Shared>, globals: &Table, lock: &Lock, r
     let kept = Rc::clone(shared);
     helper.raw_set("answered", lua.create_function(move |lua, error| caught(lua, &kept, error, Shape::Reply))?)?;
     let kept = Rc::clone(shared);
+    helper.raw_set("ask", lua.create_function(move |_, ()| kept.ask())?)?;
+    helper.raw_set("int", lua.create_function(int)?)?;
+    let kept = Rc::clone(shared);
     helper.raw_set(
         "noted",
         lua.create_function(move |lua, error: Value| {
@@ -242,7 +238,7 @@ fn own_functions(lua: &Lua, shared: &Rc<Shared>, globals: &Table, lock: &Lock, r
         })?,
     )?;
     let chunk = lua.load(include_str!("sandbox.lua")).set_name(OWN).set_mode(ChunkMode::Text);
-    chunk.call((plain, helper, &lock.locked, redis))
+    chunk.call((plain, helper, &lock.locked, &lock.behind, redis))
 }
 
 // --- errors --------------------------------------------------------------------------------------------------------
@@ -404,6 +400,14 @@ pub(super) fn number_of(lua: &Lua, value: &Value) -> Option<f64> {
     }
 }
 
+/// An argument as C's `int` has it, for `sandbox.lua`.
+fn int(lua: &Lua, (value, position, function): (Value, usize, String)) -> mlua::Result<i32> {
+    let number = number_of(lua, &value);
+    let number = number.ok_or_else(|| wrong_type(lua, position, &function, "number", Some(&value)))?;
+    // What does not fit wraps around, as there.
+    Ok(number as i64 as i32)
+}
+
 /// The error for a wrong argument, in the words of Lua's own library.
 pub(super) fn bad_argument(lua: &Lua, position: usize, function: &str, what: &str) -> mlua::Error {
     let Caller { place, method } = Caller::find(lua);
@@ -444,8 +448,7 @@ fn loadstring(lua: &Lua, args: &MultiValue) -> mlua::Result<(Option<Function>, O
     };
     let name = args.next().and_then(text_of).unwrap_or_else(|| text.clone());
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-    let chunk = lua.load(&text[..]).set_name(String::from_utf8_lossy(name)).set_mode(ChunkMode::Text);
-    match chunk.into_function() {
+    match chunk::into_function(lua, &text, &String::from_utf8_lossy(name)) {
         Ok(function) => Ok((Some(function), None)),
         Err(mlua::Error::SyntaxError { message, .. }) => Ok((None, Some(lua.create_string(message)?))),
         Err(error) => Err(error),

@@ -124,13 +124,16 @@ fn repeat(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<LuaStri
     let count = (count as i64).max(0) as usize;
     let text = text.as_bytes();
     match text.len().checked_mul(count) {
-        Some(length) if length <= shared.bytes_max.get() => lua.create_string(text.repeat(count)),
+        Some(length) if length <= shared.bytes_max.get() => {
+            shared.count_bytes(length)?;
+            lua.create_string(text.repeat(count))
+        }
         _ => Err(mlua::Error::runtime("not enough memory")),
     }
 }
 
-/// Bytes looked at between two questions to the watchdog.
-const BYTES_PER_QUESTION: usize = 1 << 20;
+/// Bytes looked at before they are counted.
+const BYTES_AT_ONCE: usize = 64 << 10;
 
 /// Where `needle` first is.
 fn plain_find(hay: &[u8], needle: &[u8], shared: &Shared) -> mlua::Result<Option<usize>> {
@@ -146,9 +149,8 @@ fn plain_find(hay: &[u8], needle: &[u8], shared: &Shared) -> mlua::Result<Option
             work += same;
         }
         work += 1;
-        if work >= BYTES_PER_QUESTION {
-            work = 0;
-            shared.ask()?;
+        if work >= BYTES_AT_ONCE {
+            shared.count_bytes(std::mem::take(&mut work))?;
         }
     }
     Ok(None)

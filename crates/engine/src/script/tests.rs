@@ -13,14 +13,14 @@ use crate::testing::Bench;
 use crate::txn::{Outcome, Parts, Stop, Txn};
 use crate::watchdog::Watchdog;
 
-fn eval(bench: &mut Bench, source: &str, keys: &[&str], args: &[&str]) -> Reply {
+pub(super) fn eval(bench: &mut Bench, source: &str, keys: &[&str], args: &[&str]) -> Reply {
     let count = keys.len().to_string();
     let mut words: Vec<&[u8]> = vec![b"EVAL", source.as_bytes(), count.as_bytes()];
     words.extend(keys.iter().chain(args).map(|word| word.as_bytes()));
     bench.run_args(&words)
 }
 
-fn run(source: &str) -> Reply {
+pub(super) fn run(source: &str) -> Reply {
     eval(&mut Bench::new(), source, &[], &[])
 }
 
@@ -32,7 +32,7 @@ fn text(source: &str) -> String {
 }
 
 /// The error a script ends with; its own hash is left out.
-fn error(bench: &mut Bench, source: &str) -> String {
+pub(super) fn error(bench: &mut Bench, source: &str) -> String {
     match eval(bench, source, &[], &[]) {
         Reply::Error(error) => error.to_string().replace(&sha(source.as_bytes()), "SHA"),
         other => panic!("{source} answered {other:?}"),
@@ -54,7 +54,7 @@ impl Watchdog for Bites {
 }
 
 /// Runs a script under a watchdog, then takes everything back; whether anything was left.
-fn watched(source: &str, questions: u32) -> (Outcome, u64) {
+pub(super) fn watched(source: &str, questions: u32) -> (Outcome, u64) {
     let (mut space, mut hub) = (Keyspace::default(), Hub::default());
     hub.limits.script_bytes_max = 8 << 20;
     let mut client = Client::new(ClientId(1), Door::Resp, Grant::Full);

@@ -17,12 +17,15 @@ use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, StdLi
 
 use super::convert::{self, Fields};
 use super::sandbox::{self, Sandbox};
-use super::{Call, Scope, api, chunk};
+use super::{Call, READ_ONLY, SAYS_IT_WRITES, Scope, api, chunk};
 use crate::libraries;
 use crate::txn::{Outcome, Stop, Txn};
 
 /// Instructions between two questions to the watchdog.
 const INSTRUCTIONS_PER_QUESTION: u32 = 1_000;
+/// Bytes that libraries work through between two questions, and what a value counts for.
+const BYTES_PER_QUESTION: usize = 1 << 20;
+const BYTES_PER_VALUE: usize = 100;
 /// Most compiled scripts a thread keeps, and most bytes of their text; past either, all go.
 const CHUNKS_MAX: usize = 512;
 const CHUNK_BYTES_MAX: usize = 8 << 20;
@@ -107,6 +110,8 @@ pub(super) struct Shared {
     pub(super) registering: RefCell<Registering>,
     /// Questions to the watchdog after which a library has taken too long to load.
     questions_left: Cell<Option<u32>>,
+    /// Bytes that libraries have worked through since the last question to the watchdog.
+    bytes: Cell<usize>,
     /// Settings of `cjson`.
     pub(super) json: Cell<super::cjson::Settings>,
     /// The error that left the script, if one did.
@@ -126,6 +131,7 @@ impl Shared {
             limit: Cell::default(),
             registering: RefCell::default(),
             questions_left: Cell::default(),
+            bytes: Cell::default(),
             json: Cell::default(),
             failure: RefCell::default(),
         }
@@ -141,6 +147,22 @@ impl Shared {
         self.failure.replace(None);
         self.registering.replace(Registering::Nothing);
         self.questions_left.set(None);
+    }
+
+    /// A library reads or writes one more value, of which there may be millions. An error if the script must end.
+    pub(super) fn count_value(&self) -> mlua::Result<()> {
+        self.count_bytes(BYTES_PER_VALUE)
+    }
+
+    /// A library works through so many bytes.
+    pub(super) fn count_bytes(&self, bytes: usize) -> mlua::Result<()> {
+        let bytes = self.bytes.get().saturating_add(bytes);
+        if bytes < BYTES_PER_QUESTION {
+            self.bytes.set(bytes);
+            return Ok(());
+        }
+        self.bytes.set(0);
+        self.ask()
     }
 
     /// Asks the watchdog, from code that may run long. An error if the script must end.
@@ -283,7 +305,7 @@ impl Interpreter {
         let (flags, function) = self.chunk(call.sha, call.source, chunk::compile)?;
         txn.check_script(flags.given, flags.allow_oom, flags.no_writes)?;
         txn.script = Some(Scope {
-            read_only: call.read_only || flags.no_writes,
+            read_only: read_only(call.read_only, flags.no_writes, flags.given),
             keys: flags.key_locking.then(|| call.keys.iter().copied().map(Blob::from).collect()),
         });
         self.shared.reset(txn.random().next_u64());
@@ -296,7 +318,7 @@ impl Interpreter {
         let (_, library) = self.chunk(call.sha, call.source, chunk::compile_library)?;
         txn.check_script(true, function.flags.allow_oom(), function.flags.no_writes())?;
         txn.script = Some(Scope {
-            read_only: call.read_only || function.flags.no_writes(),
+            read_only: read_only(call.read_only, function.flags.no_writes(), true),
             keys: function.flags.key_locking().then(|| call.keys.iter().copied().map(Blob::from).collect()),
         });
         self.shared.reset(txn.random().next_u64());
@@ -406,6 +428,15 @@ impl Interpreter {
 
     fn strings(&self, args: Args<'_>) -> mlua::Result<Table> {
         self.lua.create_sequence_from(args.iter().map(LuaString::wrap))
+    }
+}
+
+/// Why a script may not write: called so, or flagged so. `says` is whether it has flags at all.
+const fn read_only(called: bool, flagged: bool, says: bool) -> Option<&'static str> {
+    match (called, flagged) {
+        (true, false) if says => Some(SAYS_IT_WRITES),
+        (false, false) => None,
+        _ => Some(READ_ONLY),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `CLIENT` for operators and libraries: ending, pausing and silencing connections.
 //!
-//! A handler only says what is to become of others (`Hub::killed`, `Hub::pause`): sockets belong to the layers above. Nothing is
-//! cached on behalf of clients, so tracking can be switched off but not on.
+//! A handler only says what is to become of others (`Hub::killed`, `Hub::pause`): sockets belong to the layers
+//! above.
 
 use dormouse_proto::{Args, CommandError, Reply, parse_integer};
 
@@ -138,37 +138,6 @@ pub(super) fn reply(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         _ => return Err(CommandError::Syntax.into()),
     };
     Ok(Reply::OK)
-}
-
-pub(super) fn tracking(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    match &args[2..] {
-        [word] if is(word, "OFF") => Ok(Reply::OK),
-        [word, ..] if is(word, "ON") => {
-            Err(CommandError::text("ERR CLIENT TRACKING is not supported: nothing tells clients what to forget").into())
-        }
-        _ => Err(CommandError::Syntax.into()),
-    }
-}
-
-pub(super) fn caching(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
-    Err(CommandError::text(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    )
-    .into())
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
-pub(super) fn tracking_info(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::Map(vec![
-        (Reply::bulk("flags"), Reply::Set(vec![Reply::bulk("off")])),
-        (Reply::bulk("redirect"), Reply::Integer(-1)),
-        (Reply::bulk("prefixes"), Reply::Set(Vec::new())),
-    ]))
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
-pub(super) fn get_redirection(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
-    Ok(Reply::Integer(-1))
 }
 
 pub(super) fn help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {

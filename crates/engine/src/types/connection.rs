@@ -14,7 +14,7 @@ use crate::args::{Options, integer, is};
 use crate::client::{Client, ClientId, Replies};
 use crate::command::{Command, Group, Handler, Session, command, container, session};
 use crate::txn::{Outcome, Txn};
-use crate::types::{client_control, monitor, pubsub, transaction};
+use crate::types::{client_control, client_tracking, monitor, pubsub, transaction};
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
@@ -24,7 +24,7 @@ pub(crate) const ROWS: &[Command] = &[
     connection("ECHO",   2, echo)  .fast().for_all()                   .doc("1.0.0", "Answers the message."),
     connection("SELECT", 2, select).fast().for_all()                   .doc("1.0.0", "Chooses the database by index; there is only 0."),
     connection("QUIT",  -1, quit)  .fast().no_auth().no_script().no_rest().not_queued().while_subscribed().while_busy().doc("1.0.0", "Ends the connection after the reply."),
-    connection("RESET",  1, reset) .fast().no_auth().no_script().no_rest().not_queued().while_subscribed().while_busy().doc("6.2.0", "Drops the transaction, watches, subscriptions, name and protocol of the connection."),
+    connection("RESET",  1, reset) .fast().no_auth().no_script().no_rest().not_queued().while_subscribed().while_busy().doc("6.2.0", "Makes the connection as it was when it came: no transaction, watches, subscriptions, tracking or name, RESP2, and the first user again."),
     container("CLIENT", CLIENT).group(Group::Connection).doc("2.4.0", "Commands about client connections."),
 ];
 
@@ -43,10 +43,10 @@ const CLIENT: &[Command] = &[
     connection("UNPAUSE",  2, client_control::unpause)        .no_script().admin()            .doc("6.2.0", "Ends a pause."),
     session("UNBLOCK",    -3, Session::Unblock).group(Group::Connection).no_script().admin()  .doc("5.0.0", "Ends the wait of another connection's command."),
     connection("REPLY",    3, client_control::reply)          .no_script().no_rest().for_all().doc("3.2.0", "Says which commands of the connection are answered."),
-    connection("TRACKING", -3, client_control::tracking)      .no_script().no_rest().for_all().doc("6.0.0", "Can be switched off, not on: nothing tells clients what to forget."),
-    connection("TRACKINGINFO", 2, client_control::tracking_info).no_script().no_rest().for_all().doc("6.2.0", "Says that tracking is off."),
-    connection("CACHING",  3, client_control::caching)        .no_script().no_rest().for_all().doc("6.0.0", "An error, as tracking is off."),
-    connection("GETREDIR", 2, client_control::get_redirection).no_script().no_rest().for_all().doc("6.0.0", "Where tracking sends to: nowhere, -1."),
+    connection("TRACKING", -3, client_tracking::tracking)     .no_script().no_rest().for_all().doc("6.0.0", "Says that the connection keeps what it reads, and wants to be told what has changed."),
+    connection("TRACKINGINFO", 2, client_tracking::info).no_script().no_rest().for_all().doc("6.2.0", "How the connection tracks keys."),
+    connection("CACHING",  3, client_tracking::caching)       .no_script().no_rest().for_all().doc("6.0.0", "Says whether the next command's keys are tracked, with OPTIN or OPTOUT."),
+    connection("GETREDIR", 2, client_tracking::redirection).no_script().no_rest().for_all().doc("6.0.0", "Which connection is told in place of this one; 0 is none, -1 no tracking."),
     connection("HELP",     2, client_control::help)           .for_all()                      .doc("5.0.0", "What the sub-commands are."),
 ];
 
@@ -87,11 +87,13 @@ fn reset(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
     transaction::forget(txn);
     pubsub::forget(txn);
     monitor::forget(txn);
+    txn.track(None);
     let client = txn.client();
     client.name = Blob::new();
     client.protocol = 2;
     client.replies = Replies::On;
     client.leaves_untouched = false;
+    client.resetting = true;
     Ok(Reply::status("RESET"))
 }
 

@@ -375,7 +375,7 @@ mod tests {
         assert_eq!(bench.run("FCALL get 1 k"), Reply::bulk("v"));
         assert_eq!(bench.run("FCALL_RO GET 1 k"), Reply::bulk("v"));
         assert!(
-            bench.error("FCALL_RO set 1 k w").starts_with("ERR Write commands are not allowed from read-only scripts.")
+            bench.error("FCALL_RO set 1 k w").starts_with("ERR Can not execute a script with write flag using *_ro")
         );
         assert_eq!(bench.run("FCALL_RO draw 0"), bench.run("FCALL_RO draw 0"), "no write, so the same seed");
         let error = bench.error("FCALL any 1 k");

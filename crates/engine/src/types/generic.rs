@@ -5,11 +5,11 @@
 //! `RANDOMKEY`) see memory and store as one, in the order of the keys' hashes; there may be far more keys than memory
 //! holds, so they load no value unless they were asked for its type.
 
-use dormouse_proto::{Args, Blob, CommandError, Reply};
+use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 
 use crate::args::{Options, Span, integer, is};
 use crate::client::Door;
-use crate::command::{Command, Group, Handler, Needs, Session, command, session};
+use crate::command::{Command, Group, Handler, Needs, command};
 use crate::glob;
 use crate::hub::Event;
 use crate::moment::Random;
@@ -41,8 +41,8 @@ pub(crate) const ROWS: &[Command] = &[
     generic("KEYS",         2, keys)       .reads().sweeps().dangerous()  .doc("1.0.0", "Every key that matches a pattern."),
     generic("SCAN",        -2, scan)       .reads().sweeps()              .doc("2.8.0", "A part of all keys, and the cursor to ask for the next part."),
     generic("RANDOMKEY",    1, randomkey)  .reads()                       .doc("1.0.0", "Any one key."),
-    session("WAIT",         3, Session::Wait).group(Group::Generic).no_script().within(&["blocking", "connection"]).doc("3.0.0", "Waits until all earlier writes are on replicas; counts the replicas."),
-    session("WAITAOF",      4, Session::Wait).group(Group::Generic).no_script().within(&["blocking", "connection"]).doc("7.2.0", "Waits until all earlier writes are in the log, here and on replicas."),
+    generic("WAIT",         3, wait)       .within(&["blocking", "connection"]).doc("3.0.0", "Waits until all earlier writes are on replicas; counts the replicas."),
+    generic("WAITAOF",      4, wait)       .within(&["blocking", "connection"]).doc("7.2.0", "Waits until all earlier writes are in the log, here and on replicas."),
 ];
 
 const fn generic(name: &'static str, arity: i8, handler: Handler) -> Command {
@@ -405,6 +405,25 @@ fn draw_in_order(txn: &mut Txn<'_>, random: &mut Random) -> Result<Option<Blob>,
         cursor = next;
     }
     Ok(None)
+}
+
+/// `WAIT` and `WAITAOF`: every write before it is on disk, so the reply waits for the newest record. There are no replicas.
+fn wait(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let local = args[0].eq_ignore_ascii_case(b"WAITAOF");
+    let (timeout, counts) = args[1..].split_last().expect("the table counted the arguments");
+    for (at, count) in counts.iter().enumerate() {
+        let count = parse_integer(count).ok_or(CommandError::NotAnInteger)?;
+        if local && at == 0 && !(0..=1).contains(&count) {
+            return Err(CommandError::text("ERR value is out of range, value must between 0 and 1").into());
+        }
+    }
+    let timeout = parse_integer(timeout);
+    let timeout = timeout.ok_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
+    if timeout < 0 {
+        return Err(CommandError::text("ERR timeout is negative").into());
+    }
+    txn.sees_all();
+    Ok(if local { Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)]) } else { Reply::Integer(0) })
 }
 
 #[cfg(test)]

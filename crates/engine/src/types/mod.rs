@@ -6,6 +6,7 @@ pub(crate) mod acl;
 pub(crate) mod array;
 pub(crate) mod bitmap;
 pub(crate) mod client_control;
+mod client_tracking;
 pub(crate) mod collection;
 pub(crate) mod config;
 pub(crate) mod connection;

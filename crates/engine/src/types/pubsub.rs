@@ -6,6 +6,8 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
 
+use std::collections::BTreeSet;
+
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
 use crate::command::{Command, Group, Handler, command, container};
@@ -22,6 +24,9 @@ pub(crate) const ROWS: &[Command] = &[
     listening("UNSUBSCRIBE",  -1, unsubscribe) .doc("2.0.0", "Stops listening to channels, or to all of them."),
     listening("PSUBSCRIBE",   -2, psubscribe)  .channels(1, -1).patterns().doc("2.0.0", "Listens to all channels whose name matches a pattern."),
     listening("PUNSUBSCRIBE", -1, punsubscribe).doc("2.0.0", "Stops listening to patterns, or to all of them."),
+    listening("SSUBSCRIBE",   -2, ssubscribe)  .channels(1, -1).doc("7.0.0", "Listens to shard channels, which have names of their own."),
+    listening("SUNSUBSCRIBE", -1, sunsubscribe).doc("7.0.0", "Stops listening to shard channels, or to all of them."),
+    pubsub("SPUBLISH",         3, spublish).fast().channels(1, 1).doc("7.0.0", "Sends a message to a shard channel; counts who gets it."),
     pubsub("PUBLISH",          3, publish).fast().channels(1, 1).doc("2.0.0", "Sends a message to a channel; counts who gets it."),
     container("PUBSUB", PUBSUB).group(Group::PubSub).doc("2.8.0", "Commands about channels and patterns."),
 ];
@@ -30,6 +35,8 @@ pub(crate) const ROWS: &[Command] = &[
 const PUBSUB: &[Command] = &[
     pubsub("CHANNELS", -2, channels).doc("2.8.0", "Channels somebody listens to, those matching a pattern if one is given."),
     pubsub("NUMSUB",   -2, numsub)  .doc("2.8.0", "How many listen to each channel by name."),
+    pubsub("SHARDCHANNELS", -2, shardchannels).doc("7.0.0", "Shard channels somebody listens to, those matching a pattern if one is given."),
+    pubsub("SHARDNUMSUB",   -2, shardnumsub)  .doc("7.0.0", "How many listen to each shard channel."),
     pubsub("NUMPAT",    2, numpat)  .doc("2.8.0", "How many distinct patterns are listened to."),
     pubsub("HELP",      2, help)    .for_all().doc("6.2.0", "What the sub-commands are."),
 ];
@@ -47,6 +54,18 @@ const fn listening(name: &'static str, arity: i8, handler: Handler) -> Command {
 enum Sort {
     Channel,
     Pattern,
+    /// A shard channel. There is one shard, so all it has of its own is its names.
+    Shard,
+}
+
+impl Sort {
+    const fn confirmations(self) -> [&'static str; 2] {
+        match self {
+            Self::Channel => ["subscribe", "unsubscribe"],
+            Self::Pattern => ["psubscribe", "punsubscribe"],
+            Self::Shard => ["ssubscribe", "sunsubscribe"],
+        }
+    }
 }
 
 fn subscribe(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
@@ -65,6 +84,14 @@ fn punsubscribe(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(unlisten(txn, &args[1..], Sort::Pattern))
 }
 
+fn ssubscribe(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    listen(txn, &args[1..], Sort::Shard)
+}
+
+fn sunsubscribe(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    Ok(unlisten(txn, &args[1..], Sort::Shard))
+}
+
 fn listen(txn: &mut Txn<'_>, names: Args<'_>, sort: Sort) -> Outcome {
     if txn.client().subscriptions() + names.len() > SUBSCRIPTIONS_MAX {
         return Err(CommandError::text("ERR max number of subscriptions exceeded").into());
@@ -73,65 +100,63 @@ fn listen(txn: &mut Txn<'_>, names: Args<'_>, sort: Sort) -> Outcome {
     let mut replies = Vec::with_capacity(names.len());
     for &name in names {
         let name = Blob::from(name);
-        let kind = match sort {
-            Sort::Channel => {
-                txn.client().channels.insert(name.clone());
-                txn.hub().subscribe(id, &name);
-                "subscribe"
-            }
-            Sort::Pattern => {
-                txn.client().patterns.insert(name.clone());
-                txn.hub().subscribe_pattern(id, &name);
-                "psubscribe"
-            }
-        };
-        replies.push(confirm(txn, kind, Reply::Bulk(name)));
+        held(txn, sort).insert(name.clone());
+        match sort {
+            Sort::Channel => txn.hub().subscribe(id, &name),
+            Sort::Pattern => txn.hub().subscribe_pattern(id, &name),
+            Sort::Shard => txn.hub().subscribe_shard(id, &name),
+        }
+        replies.push(confirm(txn, sort, 0, Reply::Bulk(name)));
     }
     Ok(Reply::Many(replies))
 }
 
+/// The client's subscriptions of one sort.
+fn held<'t>(txn: &'t mut Txn<'_>, sort: Sort) -> &'t mut BTreeSet<Blob> {
+    let client = txn.client();
+    match sort {
+        Sort::Channel => &mut client.channels,
+        Sort::Pattern => &mut client.patterns,
+        Sort::Shard => &mut client.shard_channels,
+    }
+}
+
 /// Without names, all of the sort end; if there were none, one reply without a name says so.
 fn unlisten(txn: &mut Txn<'_>, names: Args<'_>, sort: Sort) -> Reply {
-    let client = txn.client();
-    let id = client.id;
-    let held = match sort {
-        Sort::Channel => &client.channels,
-        Sort::Pattern => &client.patterns,
-    };
-    let names: Vec<Blob> =
-        if names.is_empty() { held.iter().cloned().collect() } else { names.iter().map(|&name| name.into()).collect() };
-    let kind = match sort {
-        Sort::Channel => "unsubscribe",
-        Sort::Pattern => "punsubscribe",
+    let id = txn.client().id;
+    let held_now = held(txn, sort);
+    let names: Vec<Blob> = if names.is_empty() {
+        held_now.iter().cloned().collect()
+    } else {
+        names.iter().map(|&name| name.into()).collect()
     };
     if names.is_empty() {
-        return confirm(txn, kind, Reply::Null);
+        return confirm(txn, sort, 1, Reply::Null);
     }
     let mut replies = Vec::with_capacity(names.len());
     for name in names {
+        held(txn, sort).remove(&name);
         match sort {
-            Sort::Channel => {
-                txn.client().channels.remove(&name);
-                txn.hub().unsubscribe(id, &name);
-            }
-            Sort::Pattern => {
-                txn.client().patterns.remove(&name);
-                txn.hub().unsubscribe_pattern(id, &name);
-            }
+            Sort::Channel => txn.hub().unsubscribe(id, &name),
+            Sort::Pattern => txn.hub().unsubscribe_pattern(id, &name),
+            Sort::Shard => txn.hub().unsubscribe_shard(id, &name),
         }
-        replies.push(confirm(txn, kind, Reply::Bulk(name)));
+        replies.push(confirm(txn, sort, 1, Reply::Bulk(name)));
     }
     Reply::Many(replies)
 }
 
-/// The message that confirms one change, with how many subscriptions the client now holds.
-fn confirm(txn: &mut Txn<'_>, kind: &'static str, name: Reply) -> Reply {
-    Reply::Push(vec![Reply::bulk(kind), name, Reply::count(txn.client().subscriptions())])
+/// The message that confirms one change, with how many subscriptions the client now holds; shard channels count alone.
+fn confirm(txn: &mut Txn<'_>, sort: Sort, which: usize, name: Reply) -> Reply {
+    let client = txn.client();
+    let shards = client.shard_channels.len();
+    let count = if sort == Sort::Shard { shards } else { client.subscriptions() - shards };
+    Reply::Push(vec![Reply::bulk(sort.confirmations()[which]), name, Reply::count(count)])
 }
 
 /// Ends every subscription of the client, without a word.
 pub(crate) fn forget(txn: &mut Txn<'_>) {
-    for sort in [Sort::Channel, Sort::Pattern] {
+    for sort in [Sort::Channel, Sort::Pattern, Sort::Shard] {
         unlisten(txn, &[], sort);
     }
 }
@@ -140,7 +165,20 @@ fn publish(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::count(txn.publish(args[1], args[2])))
 }
 
+fn spublish(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    Ok(Reply::count(txn.publish_to_shard(args[1], args[2])))
+}
+
 fn channels(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    matching(args, txn.hub().channels().map(|(name, _)| name))
+}
+
+fn shardchannels(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    matching(args, txn.hub().shard_channels())
+}
+
+/// Names that match the pattern of a sub-command, if it has one.
+fn matching<'a>(args: Args<'_>, names: impl Iterator<Item = &'a Blob>) -> Outcome {
     let pattern: &[u8] = match args {
         [_, _] => b"*",
         [_, _, pattern] => pattern,
@@ -148,8 +186,7 @@ fn channels(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
             return Err(wrong_subcommand(args).into());
         }
     };
-    let matching = txn.hub().channels().map(|(name, _)| name).filter(|name| glob::matches(pattern, name));
-    let mut names: Vec<Blob> = matching.cloned().collect();
+    let mut names: Vec<Blob> = names.filter(|name| glob::matches(pattern, name)).cloned().collect();
     // The hub's own order depends on how it came to be; replies must not.
     names.sort();
     Ok(Reply::bulks(names))
@@ -163,6 +200,12 @@ fn numsub(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let hub = txn.hub();
     let counts = args[2..].iter().flat_map(|name| [Reply::bulk(name), Reply::count(hub.listeners(name))]);
     Ok(Reply::Array(counts.collect()))
+}
+
+fn shardnumsub(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let hub = txn.hub();
+    let count = |name| Reply::count(hub.shard_recipients(name).count());
+    Ok(Reply::Array(args[2..].iter().flat_map(|name| [Reply::bulk(name), count(name)]).collect()))
 }
 
 fn numpat(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {

@@ -8,6 +8,7 @@ use dormouse_proto::{Args, CommandError, Reply};
 use crate::args::{integer, is};
 use crate::command::{Command, Group, Session, command, container, session};
 use crate::script::{self, Call};
+use crate::script_cache::Came;
 use crate::txn::{Outcome, Txn};
 use crate::types::standalone::help_of;
 
@@ -75,10 +76,10 @@ fn run_text(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     let source = args[1];
     check_length(txn, source)?;
     let sha = script::sha(source);
-    if txn.hub().script(&sha).is_none() {
+    if txn.hub().use_script(&sha, Came::AsText).is_none() {
         // Only what compiles is kept.
         script::compile(source, &sha)?;
-        txn.hub().keep_script(&sha, source);
+        txn.hub().keep_script(&sha, source, Came::AsText);
     }
     script::run(txn, Call { source, sha: &sha, keys, args: rest, read_only, command: args })
 }
@@ -86,7 +87,7 @@ fn run_text(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
 fn run_kept(txn: &mut Txn<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     let (keys, rest) = split(args)?;
     let sha = String::from_utf8_lossy(args[1]).to_ascii_lowercase();
-    let source = txn.hub().script(&sha).ok_or(CommandError::NoScript)?;
+    let source = txn.hub().use_script(&sha, Came::ToStay).ok_or(CommandError::NoScript)?;
     script::run(txn, Call { source: &source, sha: &sha, keys, args: rest, read_only, command: args })
 }
 
@@ -94,7 +95,7 @@ fn load(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     check_length(txn, args[2])?;
     let sha = script::sha(args[2]);
     script::compile(args[2], &sha)?;
-    txn.hub().keep_script(&sha, args[2]);
+    txn.hub().keep_script(&sha, args[2], Came::ToStay);
     Ok(Reply::bulk(sha))
 }
 

@@ -13,5 +13,6 @@ mod many;
 mod once;
 mod start;
 mod support;
+mod tracking;
 mod two;
 mod waiting;

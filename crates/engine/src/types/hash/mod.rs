@@ -70,7 +70,7 @@ pub struct Hash {
 
 impl Default for Hash {
     fn default() -> Self {
-        Self { fields: Collection::new(Encodings::DEFAULT.hash), deadlines: None }
+        Self { fields: Collection::new(Encodings::DEFAULT.hash), deadlines: None, had_deadlines: false }
     }
 }
 
