@@ -8,6 +8,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua};
 
 /// What a script's first line says of it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a script")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
     /// It has such a line.

@@ -124,6 +124,7 @@ fn debug(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
 fn sleep(txn: &mut Txn<'_>, seconds: &[u8]) -> Outcome {
     let seconds = parse_double(seconds).filter(|seconds| *seconds >= 0.0).unwrap_or(0.0).min(SLEEP_S_MAX);
     if let Some(sleep_us) = txn.hub().facts.sleep_us {
@@ -138,8 +139,10 @@ fn canonical(value: &Value) -> String {
 }
 
 fn hexadecimal(digest: &[u8]) -> Reply {
-    let text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Reply::Status(Blob::from(text.into_bytes()))
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let halves = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let text: Vec<u8> = halves.map(|half| DIGITS[usize::from(half)]).collect();
+    Reply::Status(Blob::from(text))
 }
 
 fn digest_of(txn: &mut Txn<'_>, key: &[u8]) -> Result<Reply, Stop> {
@@ -167,6 +170,7 @@ fn digest_all(txn: &mut Txn<'_>) -> Outcome {
 }
 
 /// A reply of each kind, as Redis has them.
+#[expect(clippy::approx_constant, reason = "Redis's own double")]
 fn protocol(kind: &[u8]) -> Outcome {
     let numbers = || (0..3).map(Reply::Integer).collect::<Vec<_>>();
     Ok(match kind.to_ascii_lowercase().as_slice() {

@@ -27,7 +27,9 @@ impl Lines<'_> {
     }
 
     fn all(&mut self, names: &[&str], value: impl Display) {
-        names.iter().for_each(|name| self.put(name, &value));
+        for name in names {
+            self.put(name, &value);
+        }
     }
 
     /// A number of bytes, and the same as people write it.
@@ -112,7 +114,7 @@ fn server(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     lines.put("uptime_in_days", uptime / 86_400);
     lines.all(&["hz", "configured_hz"], hertz);
     // Of Redis's clock there are 24 bits.
-    lines.put("lru_clock", moment.now_ms() / 1_000 & 0xff_ffff);
+    lines.put("lru_clock", (moment.now_ms() / 1_000) & 0xff_ffff);
     lines.put("executable", "");
     lines.put("config_file", "");
     lines.put("io_threads_active", 0);

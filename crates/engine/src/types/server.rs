@@ -228,7 +228,7 @@ fn command_list(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// The row of a command that is asked about, and its keys.
-fn keys_of<'a>(inner: Args<'a>) -> Result<(&'static Command, Vec<&'a [u8]>), CommandError> {
+fn keys_of(inner: Args<'_>) -> Result<(&'static Command, Vec<&[u8]>), CommandError> {
     let row = match find(inner) {
         Ok(found) => found.command,
         Err(CommandError::Arity(_)) => {

@@ -56,7 +56,9 @@ impl Form {
 /// Whether the words of a shutdown can be meant together.
 fn agree(words: &[&str]) -> bool {
     let has = |word| words.contains(&word);
-    !(has("save") && has("nosave")) && !(has("default") && words.len() > 1)
+    let both = has("save") && has("nosave");
+    let more = has("default") && words.len() > 1;
+    !both && !more
 }
 
 fn one_of(words: &[&str]) -> String {

@@ -58,6 +58,7 @@ pub(super) fn value(hub: &Hub, name: &str) -> String {
     find(name.as_bytes()).map(|parameter| parameter.value(hub)).unwrap_or_default()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
 fn config_get(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let patterns: Vec<Vec<u8>> = args[2..].iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
     let hub = &*txn.hub();
@@ -134,7 +135,6 @@ fn failed(name: &[u8], why: &str) -> CommandError {
     CommandError::from(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
 fn config_rewrite(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {
     Err(CommandError::text("ERR The server is running without a config file").into())
 }
