@@ -55,9 +55,10 @@ impl Play<'_> {
         match sign {
             '>' | '-' | '*' => {
                 let quoted: Vec<&str> = rest.split('"').collect();
-                let words = quoted.iter().enumerate().flat_map(|(at, part)| {
-                    if at % 2 == 1 { vec![*part] } else { part.split_whitespace().collect() }
-                });
+                let words = quoted
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(at, part)| if at % 2 == 1 { vec![*part] } else { part.split_whitespace().collect() });
                 client.wire.write(&crate::support::encode(&words.collect::<Vec<_>>())).unwrap();
                 client.answered = (sign == '>').then(|| client.wire.read().unwrap());
                 if sign == '*' {
