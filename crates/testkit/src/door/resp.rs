@@ -192,9 +192,9 @@ impl Connection {
     fn replies_of(&self, args: &[Vec<u8>]) -> usize {
         let name = args.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
         match name.as_slice() {
-            b"subscribe" | b"psubscribe" => args.len() - 1,
-            b"unsubscribe" | b"punsubscribe" if args.len() > 1 => args.len() - 1,
-            b"unsubscribe" | b"punsubscribe" => {
+            b"subscribe" | b"psubscribe" | b"ssubscribe" => args.len() - 1,
+            b"unsubscribe" | b"punsubscribe" | b"sunsubscribe" if args.len() > 1 => args.len() - 1,
+            b"unsubscribe" | b"punsubscribe" | b"sunsubscribe" => {
                 self.listening.iter().filter(|(ends, _)| ends.as_bytes() == name).count().max(1)
             }
             _ => 1,
@@ -209,8 +209,10 @@ impl Connection {
         match kind.as_slice() {
             b"subscribe" => drop(self.listening.insert(("unsubscribe", name))),
             b"psubscribe" => drop(self.listening.insert(("punsubscribe", name))),
+            b"ssubscribe" => drop(self.listening.insert(("sunsubscribe", name))),
             b"unsubscribe" => drop(self.listening.remove(&("unsubscribe", name))),
             b"punsubscribe" => drop(self.listening.remove(&("punsubscribe", name))),
+            b"sunsubscribe" => drop(self.listening.remove(&("sunsubscribe", name))),
             _ => {}
         }
     }
