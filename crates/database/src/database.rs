@@ -501,7 +501,7 @@ impl Database {
         }
         let changed_users = done.users;
         let note = once.and_then(|once| state.note(once, &outcome, work.is_secret(), moment));
-        let after = self.commit(state, done, note, moment);
+        let after = self.commit(state, &done, note, moment);
         if changed_users {
             self.review_clients(state, client, after);
         }
@@ -522,7 +522,7 @@ impl Database {
 
     /// Logs what a transaction did, tells whoever listens, and serves whoever waited for its keys. Returns what its reply
     /// depends on.
-    fn commit(&self, state: &mut State, done: Done, note: Option<Note>, moment: Moment) -> Lsn {
+    fn commit(&self, state: &mut State, done: &Done, note: Option<Note>, moment: Moment) -> Lsn {
         let mut written = VecDeque::new();
         let after = self.record(state, done, note, &mut written);
         state.send_invalidations();
@@ -542,7 +542,7 @@ impl Database {
         let bytes = state.space.memory_bytes();
         self.memory_bytes.store(bytes as u64, Ordering::Relaxed);
         let wants_replicas = state.hub.settings.replicas_min > 0;
-        let restricted = u8::from(state.hub.is_full(bytes)) * FULL | u8::from(wants_replicas) * WANTS_REPLICAS;
+        let restricted = (u8::from(state.hub.is_full(bytes)) * FULL) | (u8::from(wants_replicas) * WANTS_REPLICAS);
         if self.restricted.load(Ordering::Relaxed) != restricted {
             self.restricted.store(restricted, Ordering::Relaxed);
         }
@@ -575,7 +575,7 @@ impl Database {
     }
 
     /// The part of a commit that concerns the transaction alone.
-    fn record(&self, state: &mut State, done: Done, note: Option<Note>, written: &mut VecDeque<Blob>) -> Lsn {
+    fn record(&self, state: &mut State, done: &Done, note: Option<Note>, written: &mut VecDeque<Blob>) -> Lsn {
         let after = if done.journal.is_empty() && note.is_none() {
             state.position_of(done.seen, &self.log)
         } else if done.only_read && self.log.has_failed() {
@@ -632,7 +632,7 @@ impl Database {
         };
         let done = txn.finish();
         let note = parked.once.as_ref().and_then(|once| state.note(once, &outcome, false, moment));
-        let after = self.record(state, done, note, written);
+        let after = self.record(state, &done, note, written);
         let reply = match outcome {
             Ok(reply) => reply,
             Err(Stop::Error(error)) => error.into(),
@@ -714,7 +714,7 @@ impl Database {
             tracing::error!(database = self.id.0, %error, "a value with dead parts could not be read");
         }
         let more = due.more || left.is_some() || reaped.more;
-        self.commit(state, done, None, moment);
+        self.commit(state, &done, None, moment);
         if let Some((began_us, clock_us)) = began_us.zip(state.hub.facts.clock_us) {
             let took_us = clock_us().saturating_sub(began_us);
             state.hub.note_spike("expire-cycle", took_us, moment.now_ms() / 1_000);
@@ -777,7 +777,9 @@ impl Database {
 
     /// Changes what the database says of the server, or its limits.
     pub fn configure(&self, change: impl FnOnce(&mut Hub)) {
-        change(&mut self.hold_patiently().hub);
+        let mut state = self.hold_patiently();
+        change(&mut state.hub);
+        self.note_busy_after(&state);
     }
 
     /// How many keys it has.

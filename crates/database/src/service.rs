@@ -326,7 +326,7 @@ impl Service {
     pub fn rename(&self, name: &str, new: &str) -> Result<Listing, Error> {
         let _turn = self.changing.lock();
         let listing = Listing { name: new.to_owned(), ..self.named(name)? };
-        self.refuse_default(listing.id, "renamed")?;
+        refuse_default(listing.id, "renamed")?;
         self.catalogue.put(&listing)?;
         self.log.sync()?;
         Ok(listing)
@@ -336,7 +336,7 @@ impl Service {
     pub fn rotate_tokens(&self, name: &str) -> Result<Listing, Error> {
         let _turn = self.changing.lock();
         let mut listing = self.named(name)?;
-        self.refuse_default(listing.id, "given other tokens while the server runs")?;
+        refuse_default(listing.id, "given other tokens while the server runs")?;
         let entropy = self.mould.entropy;
         listing.credentials = Credentials { token: new_token(entropy), read_only_token: new_token(entropy) };
         self.catalogue.put(&listing)?;
@@ -352,7 +352,7 @@ impl Service {
     pub fn delete(&self, name: &str) -> Result<(), Error> {
         let _turn = self.changing.lock();
         let listing = self.named(name)?;
-        self.refuse_default(listing.id, "deleted")?;
+        refuse_default(listing.id, "deleted")?;
         self.catalogue.remove(&listing)?;
         self.log.sync()?;
         self.forget_tokens(listing.id);
@@ -363,13 +363,6 @@ impl Service {
         }
         self.doomed.lock().insert(listing.id);
         Ok(())
-    }
-
-    fn refuse_default(&self, id: DatabaseId, what: &str) -> Result<(), Error> {
-        if id != DEFAULT {
-            return Ok(());
-        }
-        Err(Error::Name(format!("the database '{DEFAULT_NAME}' cannot be {what}")))
     }
 
     fn forget_tokens(&self, id: DatabaseId) {
@@ -712,6 +705,13 @@ fn default_listing(catalogue: &Catalogue, options: &Options, moment: Moment) -> 
         catalogue.put(&listing)?;
     }
     Ok(listing)
+}
+
+fn refuse_default(id: DatabaseId, what: &str) -> Result<(), Error> {
+    if id != DEFAULT {
+        return Ok(());
+    }
+    Err(Error::Name(format!("the database '{DEFAULT_NAME}' cannot be {what}")))
 }
 
 /// A name nobody else has (a UUID of version 4).

@@ -14,8 +14,10 @@ mod client;
 mod codec;
 mod command;
 mod decimal;
+mod edit;
 mod glob;
 mod hub;
+mod journal;
 mod keyspace;
 mod libraries;
 mod moment;
@@ -31,6 +33,7 @@ mod stats;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod told;
 mod tracking;
 mod txn;
 mod types;

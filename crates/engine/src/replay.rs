@@ -11,10 +11,10 @@ use dormouse_proto::Blob;
 
 use crate::acl::{User, Users};
 use crate::codec::{Corrupt, Reader};
+use crate::journal::op;
 use crate::keyspace::{Keyspace, Source, SourceError};
 use crate::libraries::{Change, Library};
 use crate::scan_map::hash;
-use crate::txn::op;
 use crate::value::{AnyChange, Type, Value};
 
 /// Applies the effects of one record of the log to the keys, skipping what a key already holds.

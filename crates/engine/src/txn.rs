@@ -13,52 +13,28 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 use crate::acl::{Denial, User};
 pub use crate::block::Block;
 use crate::client::{Client, ClientId, Grant};
-use crate::codec::{put_bytes, put_int};
+use crate::codec::put_bytes;
 use crate::command::{Command, Effect};
+pub use crate::edit::Edit;
 use crate::hub::{Event, Hub};
-use crate::keyspace::{Due, Keyspace, Loan, Source, SourceError};
+use crate::journal::{Journal, Undo, op};
+use crate::keyspace::{Due, Keyspace, Source, SourceError};
 use crate::libraries::{self, Libraries, Library};
 use crate::moment::{Moment, Random};
 use crate::scan_map::{Cursor, hash};
 use crate::script_cache::Scripts;
 use crate::settings::Settings;
+pub use crate::told::{Publication, Touched};
 use crate::tracking::Tracking;
 use crate::types::hash::{Change, Hash};
 use crate::types::monitor;
-use crate::value::{AnyChange, Kind, Type, Value};
+use crate::value::{Kind, Value};
 use crate::watchdog::Watchdog;
-
-/// Effects, as the journal writes them. Each follows the key it is about, which is written once for a run of effects.
-pub(crate) mod op {
-    /// The key of what follows.
-    pub(crate) const KEY: u8 = 1;
-    /// A whole value with its deadline.
-    pub(crate) const PUT: u8 = 2;
-    /// The key is gone.
-    pub(crate) const DELETE: u8 = 3;
-    /// A new deadline; 0 is none.
-    pub(crate) const EXPIRE: u8 = 4;
-    /// An empty value of a type, without deadline.
-    pub(crate) const CREATE: u8 = 5;
-    /// A change of a value, after its type's tag.
-    pub(crate) const CHANGE: u8 = 6;
-    /// Every key is gone.
-    pub(crate) const FLUSH: u8 = 7;
-    /// A whole library of functions. What is about libraries stands at the front of a record.
-    pub(crate) const LIBRARY: u8 = 8;
-    /// A library is gone: its name.
-    pub(crate) const NO_LIBRARY: u8 = 9;
-    /// A user is as follows, or gone. About no key.
-    pub(crate) const USER: u8 = 10;
-}
 
 /// Parts of values that [`Txn::reap`] removes at most: whoever comes next waits so long.
 const REAPED_PARTS_MAX: usize = 1_000;
 /// Once so much was brought into memory, [`Txn::reap_cold`] leaves the rest for later.
 const LOADED_BYTES_MAX: usize = 4 << 20;
-
-/// Room made for the effects of a key before they are known, so that the usual ones find it.
-const JOURNAL_ROOM: usize = 128;
 
 /// Memory holds more than `maxmemory`.
 pub const OUT_OF_MEMORY: CommandError = CommandError::text("OOM command not allowed when used memory > 'maxmemory'.");
@@ -198,121 +174,6 @@ pub struct ReapedCold {
     pub dealt_with: usize,
     /// Why one of them could not be read: it is found again after the next checkpoint, and the others need not wait for that.
     pub failure: Option<SourceError>,
-}
-
-/// What happened to a key that somebody may want to know of.
-#[derive(Debug)]
-pub enum Touched {
-    /// It was changed, or went.
-    Changed(Blob),
-    /// It went because it was past its deadline.
-    Died(Blob),
-    /// All keys went.
-    AllGone,
-    /// It went with all others.
-    Gone(Blob),
-    /// The client has read it, and may keep what it read.
-    Read(Blob),
-}
-
-impl Touched {
-    /// The key, if it is not what it was; and whether who found it missing or dead before sees no change.
-    pub const fn change(&self) -> Option<(&Blob, bool)> {
-        match self {
-            Self::Changed(key) => Some((key, false)),
-            Self::Died(key) | Self::Gone(key) => Some((key, true)),
-            Self::AllGone | Self::Read(_) => None,
-        }
-    }
-}
-
-/// A message to deliver.
-#[derive(Debug)]
-pub struct Publication {
-    /// Where.
-    pub channel: Blob,
-    /// What.
-    pub message: Blob,
-    /// Whether the channel is a shard channel.
-    pub sharded: bool,
-}
-
-#[derive(Default)]
-struct Journal {
-    bytes: Vec<u8>,
-    key: Option<Blob>,
-    /// Effects on libraries. They stand in front of the others, so that a replay that has no use for keys finds them.
-    libraries: Vec<u8>,
-    undo: Option<Vec<Undo>>,
-}
-
-enum Undo {
-    Replace { hash: u64, key: Blob, value: Option<Value>, expires_at: u64 },
-    Deadline { hash: u64, key: Blob, expires_at: u64 },
-    Change { hash: u64, key: Blob, change: AnyChange },
-    Rename { from: Blob, to: Blob },
-    Flush(Box<Keyspace>),
-    Scripts(Scripts),
-    Settings(Box<Settings>),
-    Library(libraries::Change),
-    User { name: Blob, user: Option<Arc<User>> },
-}
-
-impl Journal {
-    const fn len(&self) -> usize {
-        self.bytes.len() + self.libraries.len()
-    }
-
-    /// All effects, in the order of a record.
-    fn into_bytes(mut self) -> Vec<u8> {
-        if self.libraries.is_empty() {
-            return self.bytes;
-        }
-        self.libraries.append(&mut self.bytes);
-        self.libraries
-    }
-
-    fn about(&mut self, key: &[u8]) {
-        if self.key.as_deref() != Some(key) {
-            self.bytes.reserve(key.len() + JOURNAL_ROOM);
-            self.bytes.push(op::KEY);
-            put_bytes(&mut self.bytes, key);
-            self.key = Some(Blob::from(key));
-        }
-    }
-
-    fn delete(&mut self, key: &[u8]) {
-        self.about(key);
-        self.bytes.push(op::DELETE);
-    }
-
-    fn expire(&mut self, key: &[u8], expires_at: u64) {
-        self.about(key);
-        self.bytes.push(op::EXPIRE);
-        put_int(&mut self.bytes, expires_at);
-    }
-
-    fn put(&mut self, key: &[u8], value: &Value, expires_at: u64) {
-        self.about(key);
-        self.bytes.push(op::PUT);
-        put_int(&mut self.bytes, expires_at);
-        value.write(&mut self.bytes);
-    }
-
-    fn user(&mut self, name: &[u8], user: Option<&User>) {
-        self.bytes.push(op::USER);
-        put_bytes(&mut self.bytes, name);
-        self.bytes.push(u8::from(user.is_some()));
-        if let Some(user) = user {
-            user.write(&mut self.bytes);
-        }
-    }
-
-    fn undo(&mut self, undo: impl FnOnce() -> Undo) {
-        if let Some(list) = &mut self.undo {
-            list.push(undo());
-        }
-    }
 }
 
 impl<'a> Txn<'a> {
@@ -883,7 +744,6 @@ impl<'a> Txn<'a> {
                 self.space.replace(hash, key, Some(T::default().into_value()), 0, self.seq);
                 let made = Blob::from(key);
                 self.journal.undo(|| Undo::Replace { hash, key: made, value: None, expires_at: 0 });
-                self.notify(Event::New, "new", key);
                 true
             }
         };
@@ -1097,65 +957,6 @@ impl<'a> Txn<'a> {
     pub fn notify(&mut self, event: Event, name: &'static str, key: &[u8]) {
         for (channel, message) in self.hub.notifications(event, name, key) {
             self.publish(&channel, &message);
-        }
-    }
-}
-
-/// A value being changed in place. Reads through [`Edit::get`]; every change goes through [`Edit::apply`], which records
-/// it. When the edit ends, an empty collection is removed.
-pub struct Edit<'t, T: Kind> {
-    loan: Loan<'t>,
-    hash: u64,
-    journal: &'t mut Journal,
-    touched: &'t mut Option<Vec<Touched>>,
-    key: Blob,
-    changed: bool,
-    made: bool,
-    kind: std::marker::PhantomData<T>,
-}
-
-impl<T: Kind> Edit<'_, T> {
-    /// The value as it is now.
-    pub fn get(&self) -> &T {
-        self.loan.entry.value.as_ref().and_then(T::of).expect("an edit holds a value of its type")
-    }
-
-    /// Applies one change and records it.
-    pub fn apply(&mut self, change: T::Change) {
-        self.changed = true;
-        self.journal.about(&self.key);
-        self.journal.bytes.extend([op::CHANGE, T::TYPE as u8]);
-        T::write_change(&change, &mut self.journal.bytes);
-        let value = self.loan.entry.value.as_mut().and_then(T::of_mut);
-        let inverse = value.expect("an edit holds a value of its type").apply(change);
-        if let Some(list) = &mut self.journal.undo {
-            list.push(Undo::Change { hash: self.hash, key: self.key.clone(), change: T::wrap(inverse) });
-        }
-    }
-}
-
-impl<T: Kind> std::ops::Deref for Edit<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        self.get()
-    }
-}
-
-impl<T: Kind> Drop for Edit<'_, T> {
-    fn drop(&mut self) {
-        if !self.changed {
-            self.loan.unchanged();
-            return;
-        }
-        if let Some(touched) = self.touched {
-            touched.push(Touched::Changed(self.key.clone()));
-        }
-        self.loan.entry.raw = T::TYPE == Type::String && !self.made;
-        if let Some((value, expires_at)) = self.loan.bury() {
-            self.journal.delete(&self.key);
-            let (hash, key) = (self.hash, self.key.clone());
-            self.journal.undo(|| Undo::Replace { hash, key, value: Some(value), expires_at });
         }
     }
 }

@@ -208,18 +208,18 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Answer>
         (&Method::GET, ["v2", "dormouse", "backup", name]) => backup(shared, name),
         (&Method::POST, ["v2", "dormouse", "restore", name]) => {
             let name = (*name).to_owned();
-            restore(shared, name, request.into_body()).await.map(whole)
+            restore(shared, name, request.into_body()).await.map(|value| whole(&value))
         }
-        _ => route(shared, request).await.map(whole),
+        _ => route(shared, request).await.map(|value| whole(&value)),
     };
     answer.unwrap_or_else(|Refusal(status, error)| {
-        let mut response = whole(json!({ "error": error }));
+        let mut response = whole(&json!({ "error": error }));
         *response.status_mut() = status;
         response
     })
 }
 
-fn whole(value: Value) -> Response<Answer> {
+fn whole(value: &Value) -> Response<Answer> {
     let mut response = Response::new(Answer::Whole(Some(Bytes::from(value.to_string()))));
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response

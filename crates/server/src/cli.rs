@@ -25,7 +25,7 @@ use crate::admin;
 use crate::welcome;
 
 /// How long the server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Bytes of a file that are sent at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -296,6 +296,7 @@ fn how_to_connect(answer: &Value) -> anyhow::Result<String> {
 
 /// An answer as people read it.
 fn shown(act: &Act, answer: &Value) -> anyhow::Result<String> {
+    use std::fmt::Write;
     let text = |value: &Value, name: &str| value[name].as_str().unwrap_or("-").to_owned();
     Ok(match act {
         Act::List => {
@@ -306,7 +307,7 @@ fn shown(act: &Act, answer: &Value) -> anyhow::Result<String> {
             for row in databases {
                 let (name, id) = (text(row, "database_name"), text(row, "database_id"));
                 let state = if text(row, "state") == "active" { "awake" } else { "asleep" };
-                out.push_str(&format!("{name:width$}  {id:36}  {state}\n"));
+                let _ = writeln!(out, "{name:width$}  {id:36}  {state}");
             }
             out
         }

@@ -86,7 +86,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A second start in one directory is told of that before it takes a port, a first one without a port makes nothing.
     let lock = config.data.is_dir().then(|| Service::lock(&config.data)).transpose()?;
-    let mut given = Given::from_environment()?;
+    let mut given = Given::from_environment();
     let mut open = |listen, name, at| match given.take(name, at)? {
         Some(socket) => Doors::given(socket, workers),
         None => Doors::open(listen, workers),
@@ -167,10 +167,10 @@ struct Given {
 }
 
 impl Given {
-    fn from_environment() -> anyhow::Result<Self> {
+    fn from_environment() -> Self {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names = names.split(':').map(str::to_owned).collect();
-        Ok(Self { sockets: ListenFd::from_env(), names })
+        Self { sockets: ListenFd::from_env(), names }
     }
 
     /// The socket of a name; without names, the one in its place.

@@ -18,7 +18,9 @@ const BEGINNING_US: u64 = 1_700_000_000_000_000;
 fn not_entropy(bytes: &mut [u8]) {
     static TIMES: AtomicUsize = AtomicUsize::new(0);
     let mut random = Random::new(TIMES.fetch_add(1, Ordering::Relaxed) as u64);
-    bytes.iter_mut().for_each(|byte| *byte = random.next_u64() as u8);
+    for byte in bytes.iter_mut() {
+        *byte = random.next_u64() as u8;
+    }
 }
 
 /// Keeps what is delivered, and whether the client was told to go.

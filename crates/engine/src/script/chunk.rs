@@ -133,6 +133,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::format_collect, reason = "a text is made once")]
     fn nothing_is_collected_while_a_text_is_compiled() {
         let lua = Lua::new();
         // As eager as can be: a whole round at each chance.

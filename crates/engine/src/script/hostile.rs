@@ -4,6 +4,9 @@
 //! CVE-2025-49844, of which `chunk.rs` has the test; metatables everybody shares, CVE-2025-46818; long brackets,
 //! CVE-2025-46819) must not be in reach of a script, and no function may run for long where no watchdog looks.
 
+#![expect(clippy::disallowed_methods, reason = "how long a script really takes is what is tested")]
+#![expect(clippy::format_collect, reason = "texts are made once")]
+
 use std::time::{Duration, Instant};
 
 use dormouse_proto::{CommandError, Reply};

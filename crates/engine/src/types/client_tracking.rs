@@ -17,6 +17,7 @@ const PREFIXES_MAX: usize = 1_000;
 
 /// What follows `ON` or `OFF`.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the command")]
 struct Asked<'a> {
     redirect: Option<ClientId>,
     broadcast: bool,

@@ -2,7 +2,7 @@
 
 use crate::support::{Http, Resp, Server, Wire, directory, encode, eventually};
 
-const NO_KEY: &str = "NOPERM this user has no permissions to access one of the keys used as arguments";
+const NO_KEY: &str = "NOPERM No permissions to access a key";
 const NO_CHANNEL: &str = "NOPERM this user has no permissions to access one of the channels used as arguments";
 const WRONG: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 

@@ -38,7 +38,7 @@ impl Play<'_> {
         for part in parts {
             match part.chars().next().filter(char::is_ascii_lowercase) {
                 Some(name) => result += &(self.client(name).id.clone() + &part[1..]),
-                None => result += &format!("${part}"),
+                None => result.extend(["$", part]),
             }
         }
         result
@@ -136,7 +136,7 @@ fn reset_lets_nobody_in() {
     let (_guard, data) = directory();
     let open = Server::start(&data, &["--resp-open"]);
     let mut wire = open.raw_resp();
-    assert_eq!(wire.say("ACL SETUSER someone on >secret +@all ~*"), Resp::ok());
+    assert_eq!(wire.say("ACL SETUSER someone on >secret +@all ~* &*"), Resp::ok());
     assert_eq!(wire.say("AUTH someone secret"), Resp::ok());
     assert_eq!(wire.say("SUBSCRIBE news").text(), "subscribe news 1");
     assert_eq!(wire.say("RESET").text(), "RESET");

@@ -305,7 +305,7 @@ pub fn grows_by_a_round(store: &dyn Store, round: u64) {
 /// Whatever is written over, cleared and merged meanwhile; values outside the tables, too.
 pub fn a_snapshot_stays_as_it_was(store: &dyn Store) {
     let key = |n: u32| format!("key:{n:05}");
-    let value = |n: u32, round: u64| format!("{n}:{round};").repeat(if n % 10 == 0 { 500 } else { 3 });
+    let value = |n: u32, round: u64| format!("{n}:{round};").repeat(if n.is_multiple_of(10) { 500 } else { 3 });
     let all = |round: u64| (0..2_000).map(|n| (Bytes::from(key(n)), Bytes::from(value(n, round)))).collect::<Vec<_>>();
     let mut snapshots = Vec::new();
     for round in 1..40 {

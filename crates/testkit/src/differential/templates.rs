@@ -238,14 +238,15 @@ pub const TEMPLATES: &[Template] = &[
     template("SCAN",        Scan, &["0 COUNT 1000 [ MATCH $g ] [ TYPE < string | hash | list | set | zset | stream | nope > ]"]),
 ];
 
-/// Commands whose replies follow Redis 7.0 where later servers, and Valkey, do something else: `docs/differences.md` says what.
-/// Beside those they are not drawn.
-pub const AS_IN_7_0: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROUP", "XINFO"];
+/// Commands that older servers than 7.2 answer in other ways: it changed when consumers come to be, and what a group has read.
+pub const AS_SINCE_7_2: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROUP", "XINFO"];
 
 /// Commands of the data types that are not drawn, and why.
 pub const NOT_DRAWN: &[(&str, &str)] = &[
     ("MOVE", "there is one database"),
     ("OBJECT", "what it tells is each server's own"),
+    ("PFDEBUG", "what it tells is each server's own"),
+    ("PFSELFTEST", "it tests the server itself"),
     ("SWAPDB", "there is one database"),
     ("WAIT", "it is about replicas"),
     ("WAITAOF", "it is about replicas"),

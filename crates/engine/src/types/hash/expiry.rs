@@ -223,7 +223,7 @@ fn hgetex(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// Tells an option of `HGETEX` from the fields, in whichever order they stand.
-fn option_and_fields<'a>(args: Args<'a>) -> (Args<'a>, Args<'a>) {
+fn option_and_fields(args: Args<'_>) -> (Args<'_>, Args<'_>) {
     let length = |word: &[u8]| match Span::parse(word) {
         Some(_) => 2,
         None => usize::from(is(word, "PERSIST")),
