@@ -253,10 +253,8 @@ async fn restore(shared: &Shared, name: String, mut body: Incoming) -> Result<Va
             Ok(frame) => frame.into_data().map_or(Ok(Bytes::new()), Ok),
             Err(error) => Err(io::Error::other(error)),
         };
-        // Who restores may have stopped at an error, which is told below.
-        if sender.send(piece).await.is_err() {
-            break;
-        }
+        // Who restores may have stopped at an error. The client learns of that once it has sent everything.
+        let _ = sender.send(piece).await;
     }
     drop(sender);
     let restored = restoring.await.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;

@@ -3,7 +3,7 @@
 use crate::support::{Http, Resp, Server, Wire, directory, encode, eventually};
 
 const NO_KEY: &str = "NOPERM No permissions to access a key";
-const NO_CHANNEL: &str = "NOPERM this user has no permissions to access one of the channels used as arguments";
+const NO_CHANNEL: &str = "NOPERM No permissions to access a channel";
 const WRONG: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 fn result(http: &mut Http, body: &str) -> serde_json::Value {
@@ -30,11 +30,11 @@ fn a_bearer_token_opens_what_its_user_may_do() {
     for (path, body, error) in [
         ("/", r#"["GET","other"]"#, NO_KEY),
         ("/", r#"["SET","shared","v"]"#, NO_KEY),
-        ("/", r#"["FLUSHALL"]"#, "NOPERM this user has no permissions to run the 'flushall' command"),
+        ("/", r#"["FLUSHALL"]"#, "NOPERM User alice has no permissions to run the 'flushall' command"),
         (
             "/",
             r#"["ACL","SETUSER","alice","allkeys"]"#,
-            "NOPERM this user has no permissions to run the 'acl|setuser' command",
+            "NOPERM User alice has no permissions to run the 'acl|setuser' command",
         ),
         ("/", r#"["PUBLISH","other","m"]"#, NO_CHANNEL),
         ("/get/other", "", NO_KEY),

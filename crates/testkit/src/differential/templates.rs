@@ -243,6 +243,7 @@ pub const AS_SINCE_7_2: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROU
 
 /// Commands of the data types that are not drawn, and why.
 pub const NOT_DRAWN: &[(&str, &str)] = &[
+    ("MIGRATE", "there is one server"),
     ("MOVE", "there is one database"),
     ("OBJECT", "what it tells is each server's own"),
     ("PFDEBUG", "what it tells is each server's own"),
