@@ -278,7 +278,7 @@ impl<V: Payload> Collection<V> {
         }
     }
 
-    fn grow_large(&mut self) {
+    pub(crate) fn grow_large(&mut self) {
         let Entries::Small(list) = &mut self.entries else { return };
         let mut map = ScanMap::default();
         for (name, payload) in std::mem::take(list) {

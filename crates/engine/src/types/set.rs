@@ -92,6 +92,14 @@ impl Set {
         self.members.iter().map(|(member, ())| member)
     }
 
+    /// Redis makes a hash table of integers that are too many, whatever else would do.
+    fn keep_integers_few(&mut self) {
+        if !self.mixed && self.len() > self.integers_max as usize {
+            self.mixed = true;
+            self.members.grow_large();
+        }
+    }
+
     /// The encoding as `OBJECT ENCODING` names it.
     pub const fn encoding(&self) -> &'static str {
         match () {
@@ -133,7 +141,7 @@ impl Kind for Set {
         }
         // Adding what is there changes nothing, and so does its inverse.
         let inverse = self.members.apply(change);
-        self.mixed |= self.len() > self.integers_max as usize;
+        self.keep_integers_few();
         inverse
     }
 
@@ -167,7 +175,7 @@ impl Kind for Set {
     fn adapt(&mut self, encodings: &Encodings) {
         self.members.adapt(encodings.set);
         self.integers_max = encodings.integers_max;
-        self.mixed |= self.len() > self.integers_max as usize;
+        self.keep_integers_few();
     }
 
     fn canonical(&self) -> String {

@@ -91,6 +91,11 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        anchor: "beside-valkey",
+        beside: Some(Server::Valkey),
+        explains: |args, ours, _| names(args, &["BITCOUNT"]) && args.len() == 3 && error(ours) == "ERR syntax error",
+    },
+    Difference {
         anchor: "forms-that-came-later",
         beside: Some(Server::Redis),
         explains: |args, ours, theirs| {
