@@ -50,7 +50,7 @@ fn a_bearer_token_opens_what_its_user_may_do() {
     let replies = alice.post("/pipeline", r#"[["GET","app:1"],["GET","other"],["GET","shared"]]"#).unwrap().json();
     assert_eq!(replies, serde_json::json!([{"result": "v"}, {"error": NO_KEY}, {"result": null}]));
     let script = r#"["EVAL","return redis.call('GET','other')","0"]"#;
-    assert!(alice.post("/", script).unwrap().error().contains("can't access at least one of the keys"));
+    assert!(alice.post("/", script).unwrap().error().contains("ACL failure in script: No permissions to access a key"));
 
     let mut in_query = Http::connect(server.http, "nonsense-nonsense");
     let path = format!("/get/app:1?_token={token}");
