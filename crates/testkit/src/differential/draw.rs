@@ -7,7 +7,7 @@
 use dormouse_engine::{Command, Random};
 
 use super::json;
-use super::templates::{AS_IN_7_0, Compare, FUNCTIONS, LIBRARIES, SCRIPTS, TEMPLATES, Template};
+use super::templates::{AS_IN_8_2, Compare, FUNCTIONS, LIBRARIES, SCRIPTS, TEMPLATES, Template};
 use crate::page::Version;
 
 /// One step of a sequence. What dies soon dies within it: apart from its pause, a command would be a race.
@@ -153,8 +153,8 @@ impl Draw {
     pub fn new(seed: u64, version: Version, connected: bool, now_ms: u64) -> Self {
         let known = |template: &&Template| {
             let row = dormouse_engine::all().find(|row: &&Command| row.name == template.name);
-            let newer = version > Version(7, 0) && AS_IN_7_0.contains(&template.name);
-            row.and_then(|row| Version::parse(row.since)).is_some_and(|since| since <= version && !newer)
+            let too_old = version < Version(8, 2) && AS_IN_8_2.contains(&template.name);
+            row.and_then(|row| Version::parse(row.since)).is_some_and(|since| since <= version && !too_old)
         };
         Self {
             random: Random::new(seed),

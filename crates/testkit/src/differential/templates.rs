@@ -238,9 +238,9 @@ pub const TEMPLATES: &[Template] = &[
     template("SCAN",        Scan, &["0 COUNT 1000 [ MATCH $g ] [ TYPE < string | hash | list | set | zset | stream | nope > ]"]),
 ];
 
-/// Commands whose replies follow Redis 7.0 where later servers, and Valkey, do something else: `docs/differences.md` says what.
+/// Commands whose replies follow Redis 8.2 where older servers, and Valkey, do something else: `docs/differences.md` says what.
 /// Beside those they are not drawn.
-pub const AS_IN_7_0: &[&str] = &["XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XGROUP", "XINFO"];
+pub const AS_IN_8_2: &[&str] = &["XINFO"];
 
 /// Commands of the data types that are not drawn, and why.
 pub const NOT_DRAWN: &[(&str, &str)] = &[
