@@ -10,13 +10,14 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, Run};
 use crate::types::{
-    acl, array, bitmap, connection, debug, dump, function, generic, geo, hash, hyperloglog, json, list, monitor,
-    object, pubsub, scripting, server, set, slow, sort, standalone, stream, string, transaction, zset,
+    acl, array, bitmap, connection, debug, dump, function, generic, geo, hash, hyperloglog, increx, json, list,
+    monitor, object, pubsub, scripting, server, set, slow, sort, standalone, stream, string, transaction, zset,
 };
 
 /// Rows by type, in reading order. A static, so that each row has one address.
 static ROWS: &[&[Command]] = &[
     string::ROWS,
+    increx::ROWS,
     hash::ROWS,
     hash::EXPIRY_ROWS,
     list::ROWS,

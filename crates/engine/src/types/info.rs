@@ -129,7 +129,7 @@ fn clients(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     lines.put("maxclients", config::value(hub, "maxclients"));
     lines.all(&["client_recent_max_input_buffer", "client_recent_max_output_buffer"], 0);
     lines.put("blocked_clients", blocked);
-    lines.put("tracking_clients", 0);
+    lines.put("tracking_clients", hub.tracking.clients());
     lines.put("pubsub_clients", hub.clients.values().filter(|client| client.subscriptions() > 0).count());
     lines.put("watching_clients", watching);
     lines.put("clients_in_timeout_table", 0);
@@ -245,11 +245,14 @@ fn stats(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     lines.put("keyspace_misses", facts.misses);
     lines.put("pubsub_channels", hub.channels().count());
     lines.put("pubsub_patterns", hub.patterns());
-    lines.all(&["pubsubshard_channels", "latest_fork_usec", "total_forks", "migrate_cached_sockets"], 0);
+    lines.put("pubsubshard_channels", hub.shard_channels().count());
+    lines.all(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"], 0);
     lines.all(&["slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"], 0);
     lines.all(&["active_defrag_key_hits", "active_defrag_key_misses"], 0);
     lines.all(&["total_active_defrag_time", "current_active_defrag_time"], 0);
-    lines.all(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"], 0);
+    lines.put("tracking_total_keys", hub.tracking.keys());
+    lines.put("tracking_total_items", hub.tracking.items());
+    lines.put("tracking_total_prefixes", hub.tracking.prefixes());
     lines.put("unexpected_error_replies", 0);
     lines.put("total_error_replies", hub.stats.error_replies);
     lines.put("dump_payload_sanitizations", 0);

@@ -17,6 +17,7 @@ pub(crate) mod generic;
 pub(crate) mod geo;
 pub(crate) mod hash;
 pub(crate) mod hyperloglog;
+pub(crate) mod increx;
 pub(crate) mod info;
 pub(crate) mod json;
 pub(crate) mod lcs;

@@ -32,6 +32,7 @@ pub(crate) const ROWS: &[Command] = &[
     set("SPOP",        -2, spop)       .writes().key(1).fast()            .doc("1.0.0", "Removes random members and returns them."),
     set("SRANDMEMBER", -2, srandmember).reads() .key(1)                   .doc("1.0.0", "Random members."),
     set("SINTER",      -2, sinter)     .reads() .keys(1, -1, 1)           .doc("1.0.0", "The members that all of several sets have."),
+    set("SUNIONCARD",  -3, sunioncard) .reads() .count_at(1)              .doc("8.10.0", "How many members several sets have together, counted up to a limit."),
     set("SINTERCARD",  -3, sintercard) .reads() .count_at(1)              .doc("7.0.0", "How many members all of several sets have, counted up to a limit."),
     set("SINTERSTORE", -3, sinterstore).writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).doc("1.0.0", "Stores the members that all of several sets have."),
     set("SUNION",      -2, sunion)     .reads() .keys(1, -1, 1)           .doc("1.0.0", "The members that any of several sets has."),
@@ -356,6 +357,33 @@ fn sintercard(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::count(inter(txn, keys, limit)?.len()))
 }
 
+/// Exactly, also where an estimate would do.
+fn sunioncard(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let count = positive(args[1], "ERR numkeys should be greater than 0")?;
+    let Some((keys, rest)) = args[2..].split_at_checked(count) else {
+        return Err(CommandError::text("ERR Number of keys can't be greater than number of args").into());
+    };
+    let mut options = Options::new(rest);
+    let mut limit = 0;
+    while let Some(word) = options.next() {
+        if is(word, "LIMIT") {
+            let value = parse_integer(options.value()?).and_then(|limit| usize::try_from(limit).ok());
+            limit = value.ok_or(CommandError::text("ERR LIMIT can't be negative"))?;
+        } else if !is(word, "APPROX") {
+            return Err(CommandError::Syntax.into());
+        }
+    }
+    let most = if limit == 0 { usize::MAX } else { limit };
+    let mut seen = HashSet::new();
+    for member in sets(txn, keys)?.into_iter().flatten().flat_map(Set::iter) {
+        if seen.len() >= most {
+            break;
+        }
+        seen.insert(member.as_slice());
+    }
+    Ok(Reply::count(seen.len()))
+}
+
 fn sinterstore(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let members = inter(txn, &args[2..], usize::MAX)?;
     store(txn, args[1], members, "sinterstore")
@@ -554,6 +582,7 @@ mod tests {
             assert!(bench.error(line).starts_with("WRONGTYPE"), "{line}");
         }
         assert_eq!(bench.run("SINTERCARD 2 a b LIMIT 1"), Reply::Integer(1));
+        assert_eq!(bench.run("SUNIONCARD 2 a b LIMIT 1"), Reply::Integer(1));
         assert_eq!(bench.run("SDIFFSTORE a a b"), Reply::Integer(2));
         assert_eq!(bench.run("SUNIONSTORE text a b"), Reply::Integer(5));
         assert_eq!(bench.run("SINTERSTORE text text missing"), Reply::Integer(0));

@@ -76,6 +76,18 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        anchor: "forms-that-came-later",
+        beside: None,
+        explains: |args, ours, theirs| {
+            let ended = |reply: &Reply, words: &str| said(reply).contains(words);
+            // The consumer is there already, because it has asked before.
+            (args.iter().any(|arg| arg == b"CREATECONSUMER") && ours != theirs && !error(theirs).starts_with("ERR"))
+                || (names(args, &["XREADGROUP"])
+                    && (ended(theirs, "UNBLOCKED the stream key no longer exists")
+                        || ended(theirs, "the consumer group this client was blocked on no longer exists")))
+        },
+    },
+    Difference {
         anchor: "pfcount-only-reads",
         beside: None,
         explains: |args, _, theirs| {

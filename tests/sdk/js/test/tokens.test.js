@@ -86,7 +86,7 @@ test("a user's token opens what its rules say, from one request to the next", as
   assert.deepEqual(await app.pipeline().get("app:k").publish("news", "m").exec(), [{ a: 1 }, 0]);
   await assert.rejects(app.get("k"), /NOPERM No permissions to access a key/);
   await assert.rejects(app.multi().set("app:k", 2).get("k").exec(), /NOPERM/);
-  await assert.rejects(app.flushdb(), noperm("flushdb"));
+  await assert.rejects(app.flushdb(), /NOPERM User app has no permissions to run the 'flushdb' command/);
   await assert.rejects(app.publish("other", "m"), /NOPERM No permissions to access a channel/);
   assert.deepEqual(await app.get("app:k"), { a: 1 });
   assert.deepEqual(await acl("SETUSER", "app", "-get"), { result: "OK" });
