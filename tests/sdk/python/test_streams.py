@@ -37,11 +37,12 @@ def test_groups(redis):
     assert redis.xgroup_createconsumer("s", "g", "alice") == 1
     assert redis.xreadgroup("g", "alice", {"s": ">"}, count=2) == [["s", [["1-0", ["n", "1"]], ["2-0", ["n", "2"]]]]]
     assert redis.xreadgroup("g", "bob", {"s": ">"}, noack=True) == [["s", [["3-0", ["n", "3"]]]]]
-    assert redis.xreadgroup("g", "bob", {"s": ">"}) == []
-    # Only what is acknowledged makes a consumer.
+    # Who asks becomes a consumer, but not with NOACK.
     assert [consumer[1] for consumer in redis.xinfo_consumers("s", "g")] == ["alice"]
+    assert redis.xreadgroup("g", "bob", {"s": ">"}) == []
+    assert [consumer[1] for consumer in redis.xinfo_consumers("s", "g")] == ["alice", "bob"]
     assert redis.xinfo_consumers("s", "missing") == []
-    assert redis.xinfo_groups("s")[0][:6] == ["name", "g", "consumers", 1, "pending", 2]
+    assert redis.xinfo_groups("s")[0][:6] == ["name", "g", "consumers", 2, "pending", 2]
     assert redis.xpending("s", "g") == [2, "1-0", "2-0", [["alice", "2"]]]
     assert redis.xack("s", "g", "1-0", "9-0") == 1
     time.sleep(0.02)
