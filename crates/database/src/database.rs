@@ -40,8 +40,10 @@ const REAP_KEYS_MAX: usize = 128;
 /// Batches of such keys that are removed before a walk over all keys. If there are more (the process was away for long), the
 /// walk shows some that are dead already.
 const SWEEP_ROUNDS_MAX: usize = 64;
-/// Keys the eviction hand passes under one hold of the lock.
+/// Keys that are asked to leave memory under one hold of the lock.
 const EVICT_KEYS_PER_HOLD: usize = 256;
+/// Each key's turn comes at most so often in one eviction: what is used most stays three times.
+const EVICT_ROUNDS: usize = 4;
 /// How long a thread waits for the lock before it looks again whether a long script holds it.
 const LOCK_PATIENCE: Duration = Duration::from_micros(200);
 
@@ -111,8 +113,6 @@ pub(crate) struct State {
     outboxes: HashMap<ClientId, Arc<dyn Outbox>>,
     /// What the store was last told.
     pub(crate) meta: layout::Meta,
-    /// Where the eviction hand stands.
-    pub(crate) hand: u64,
     /// Where in the store's index of deadlines the search for dead keys stands. What lies before is dealt with: such keys
     /// are in memory, or were removed and leave the index at the next checkpoint, which sends the search back.
     pub(crate) reaped_until: Vec<u8>,
@@ -231,7 +231,6 @@ impl Database {
                 next_ticket: 1,
                 outboxes: HashMap::new(),
                 meta,
-                hand: 0,
                 reaped_until: Vec::new(),
                 invalidations: Vec::new(),
                 notes,
@@ -747,32 +746,44 @@ impl Database {
         found
     }
 
-    /// Lets clean keys that were not used lately leave memory, until about `bytes` are free. Returns how many were freed.
+    /// Lets clean keys leave memory, those first that are used least, until about `bytes` are free. Returns how many were
+    /// freed.
     pub fn evict(&self, bytes: u64) -> u64 {
         let (mut freed, mut steps) = (0, None);
         while freed < bytes && steps != Some(0) {
-            // Held anew for each step: commands come in between.
-            let Some(mut state) = self.hold() else { break };
-            // Two rounds: the first may only cool keys down.
-            let left = steps.unwrap_or_else(|| 2 * (state.space.resident() / EVICT_KEYS_PER_HOLD + 1));
+            let shrink = |state: &mut State| state.space.shrink(EVICT_KEYS_PER_HOLD);
+            let Some((resident, freed_now)) = self.free(shrink) else { break };
+            // As many rounds as a key may have uses to its credit, and one.
+            let left = steps.unwrap_or_else(|| EVICT_ROUNDS * (resident / EVICT_KEYS_PER_HOLD + 1));
             steps = Some(left - 1);
-            let (hand, before) = (state.hand, state.space.memory_bytes() as u64);
-            state.hand = state.space.sweep(hand, EVICT_KEYS_PER_HOLD);
-            // What was in memory when the search for dead keys went past it may be cold now.
-            state.reaped_until.clear();
-            let after = state.space.memory_bytes() as u64;
-            self.memory_bytes.store(after, Ordering::Relaxed);
-            freed += before.saturating_sub(after);
-            MutexGuard::unlock_fair(state);
+            freed += freed_now;
         }
         freed
     }
 
     /// Lets every clean key leave memory: nobody has asked for any of them for long.
-    pub(crate) fn evict_idle(&self) {
-        if self.memory_bytes() > 0 {
-            self.evict(u64::MAX);
+    pub fn evict_idle(&self) {
+        let mut from = 0;
+        while self.memory_bytes() > 0 {
+            let release = |state: &mut State| from = state.space.release(from, EVICT_KEYS_PER_HOLD);
+            if self.free(release).is_none() || from == 0 {
+                break;
+            }
         }
+    }
+
+    /// Lets some keys leave memory, under the lock for once: commands come in between. Returns how many keys there were and
+    /// the bytes that came free; `None` if a long script has the database.
+    fn free(&self, some: impl FnOnce(&mut State)) -> Option<(usize, u64)> {
+        let mut state = self.hold()?;
+        let (resident, before) = (state.space.resident(), state.space.memory_bytes() as u64);
+        some(&mut state);
+        // What was in memory when the search for dead keys went past it may be cold now.
+        state.reaped_until.clear();
+        let after = state.space.memory_bytes() as u64;
+        self.memory_bytes.store(after, Ordering::Relaxed);
+        MutexGuard::unlock_fair(state);
+        Some((resident, before.saturating_sub(after)))
     }
 
     /// Changes what the database says of the server, or its limits.
@@ -780,6 +791,16 @@ impl Database {
         let mut state = self.hold_patiently();
         change(&mut state.hub);
         self.note_busy_after(&state);
+    }
+
+    /// How many keys are in memory.
+    pub fn resident(&self) -> usize {
+        self.hold_patiently().space.resident()
+    }
+
+    /// How many keys came from the store since it woke.
+    pub fn loads(&self) -> u64 {
+        self.hold_patiently().space.loads()
     }
 
     /// How many keys it has.

@@ -14,6 +14,7 @@ use dormouse_proto::Blob;
 
 use crate::codec::{Corrupt, Reader, put_int};
 use crate::libraries::{Libraries, Shelf};
+use crate::residency::{Heat, Order};
 use crate::scan_map::ScanMap;
 use crate::settings::Encodings;
 use crate::value::Value;
@@ -77,8 +78,8 @@ pub struct Entry {
     pub dirty: bool,
     /// What the store has of this key.
     pub stored: Stored,
-    /// Whether it was used since the eviction hand last passed.
-    pub hot: bool,
+    /// How much it is used.
+    pub heat: Heat,
     /// Whether it is a string that was changed in place, which Redis keeps in another form.
     pub raw: bool,
     /// When it was last used, in seconds since the Unix epoch; what was not in memory was used when it came there.
@@ -237,6 +238,14 @@ pub struct Keyspace {
     sizes: Sizes,
     /// Now, for [`Entry::used_s`].
     now_s: u32,
+    /// Tells one transaction's uses of a key from those of the next.
+    turn: u8,
+    /// Which keys leave memory first.
+    order: Order,
+    /// Steps of the eviction since libraries were last asked to leave.
+    steps: usize,
+    /// Keys that came from the store.
+    loads: u64,
     /// Libraries of functions, which are no keys and stay when the keys go.
     pub(crate) shelf: Shelf,
 }
@@ -267,6 +276,11 @@ impl Keyspace {
         self.cold
     }
 
+    /// How many keys came from the store so far.
+    pub const fn loads(&self) -> u64 {
+        self.loads
+    }
+
     /// Keys in memory, tombstones included.
     pub const fn resident(&self) -> usize {
         self.map.len()
@@ -293,9 +307,10 @@ impl Keyspace {
         &self.sizes
     }
 
-    /// Says what time it is, for what is used from now on.
+    /// A transaction begins: what it uses is used now, and once.
     pub const fn set_now(&mut self, now_ms: u64) {
         self.now_s = (now_ms / 1_000) as u32;
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// How many keys memory is ahead of the store by.
@@ -305,7 +320,7 @@ impl Keyspace {
 
     /// Bytes of memory its keys take, near enough.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.shelf.memory_bytes()
+        self.bytes + self.shelf.memory_bytes() + self.order.memory_bytes()
     }
 
     /// The libraries of functions, between memory and the store.
@@ -339,13 +354,14 @@ impl Keyspace {
     /// Takes in what the store said of a cold key.
     pub fn admit(&mut self, hash: u64, key: &[u8], record: Option<Record>) {
         let Some(record) = record else { return };
+        self.loads += 1;
         if self.map.get_hashed(hash, key).is_some() {
             return;
         }
         let Record { value, expires_at, seq } = record;
         let stored = Stored::of(&value, expires_at);
-        let (hot, raw, used_s) = (true, false, self.now_s);
-        let entry = Entry { value: Some(value), expires_at, seq, dirty: false, stored, hot, raw, used_s };
+        let (heat, raw, used_s) = (self.enter(hash), false, self.now_s);
+        let entry = Entry { value: Some(value), expires_at, seq, dirty: false, stored, heat, raw, used_s };
         self.count_in(hash, key, &entry);
         self.cold = self.cold.saturating_sub(1);
         self.map.insert_hashed(hash, Blob::from(key), entry);
@@ -427,14 +443,16 @@ impl Keyspace {
             let key = Blob::from(key);
             self.dirty.push((hash, key.clone()));
             let (stored, raw, used_s) = (Stored::NO, false, self.now_s);
-            let entry = Entry { value, expires_at, seq, dirty: true, stored, hot: true, raw, used_s };
+            let heat = self.enter(hash);
+            let entry = Entry { value, expires_at, seq, dirty: true, stored, heat, raw, used_s };
             self.map.insert_hashed(hash, key, entry);
             return None;
         };
         let old = (std::mem::replace(&mut entry.value, value), entry.expires_at);
         entry.expires_at = expires_at;
         entry.seq = seq;
-        (entry.hot, entry.raw, entry.used_s) = (true, false, self.now_s);
+        entry.heat.warm(self.turn);
+        (entry.raw, entry.used_s) = (false, self.now_s);
         if !entry.dirty {
             entry.dirty = true;
             self.dirty.push((hash, Blob::from(key)));
@@ -463,7 +481,8 @@ impl Keyspace {
             self.dirty.push((hash, Blob::from(key)));
         }
         let seq_before = std::mem::replace(&mut entry.seq, seq);
-        (entry.hot, entry.used_s) = (true, self.now_s);
+        entry.heat.warm(self.turn);
+        entry.used_s = self.now_s;
         let size_before = entry.value.as_ref().and_then(Sizes::place);
         let before = entry.value.as_ref().map_or(0, Value::memory_bytes);
         let part_before = entry.value.as_ref().and_then(Value::next_due);
@@ -492,7 +511,7 @@ impl Keyspace {
     /// Marks a key as wanted in memory, and as used if it is.
     pub(crate) fn find_hot(&mut self, hash: u64, key: &[u8], used: bool) -> Option<&Entry> {
         let entry = self.map.get_mut_hashed(hash, key)?;
-        entry.hot = true;
+        entry.heat.warm(self.turn);
         if used {
             entry.used_s = self.now_s;
         }
@@ -519,8 +538,8 @@ impl Keyspace {
         let key = Blob::from(key);
         self.dirty.push((hash, key.clone()));
         let stored = Stored(deadline);
-        let (hot, raw, used_s) = (false, false, self.now_s);
-        let entry = Entry { value: None, expires_at: 0, seq, dirty: true, stored, hot, raw, used_s };
+        let (heat, raw, used_s) = (self.enter(hash), false, self.now_s);
+        let entry = Entry { value: None, expires_at: 0, seq, dirty: true, stored, heat, raw, used_s };
         self.map.insert_hashed(hash, key, entry);
     }
 
@@ -551,8 +570,7 @@ impl Keyspace {
 
     /// Keys in memory with this very hash.
     pub fn with_hash(&self, hash: u64) -> Vec<Blob> {
-        let found = self.map.starting_at(hash, 1);
-        found.into_iter().take_while(|(other, ..)| *other == hash).map(|(_, key, _)| key.clone()).collect()
+        self.map.with_hash(hash).map(|(key, _)| key.clone()).collect()
     }
 
     /// Entries with a hash of at least `from`; see [`ScanMap::starting_at`].
@@ -611,40 +629,59 @@ impl Keyspace {
             self.count_out(hash, &key, &entry);
             self.cold += u64::from(entry.value.is_some());
         }
+        if self.map.len() == 0 {
+            self.order = Order::default();
+        }
         true
     }
 
-    /// One pass of the eviction hand over at least `count` entries from `from`: clean entries not used since the last
-    /// pass leave memory. Returns where the hand stands now.
-    pub fn sweep(&mut self, from: u64, count: usize) -> u64 {
-        let mut leaving = Vec::new();
-        let mut cooled = Vec::new();
-        let mut next = 0;
-        let seen = self.map.starting_at(from, count);
-        if let Some(&(last, ..)) = seen.last()
-            && seen.len() >= count
-        {
-            next = last.wrapping_add(1);
-        }
-        for (hash, key, entry) in seen {
-            if entry.hot {
-                cooled.push((hash, key.clone()));
-            } else if !entry.dirty && entry.stored != Stored::NO {
-                leaving.push((hash, key.clone()));
+    /// Up to `count` steps of the eviction: clean keys whose turn has come leave memory.
+    pub fn shrink(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((hash, main)) = self.order.next() else { break };
+            let keys = self.map.len();
+            let mut found = self.map.with_hash_mut(hash).filter(|(_, entry)| entry.heat.is_main() == main);
+            let Some((key, entry)) = found.next() else { continue };
+            let may_leave = !entry.dirty && entry.stored != Stored::NO;
+            if !self.order.stays(hash, &mut entry.heat, may_leave, keys) {
+                let key = key.clone();
+                drop(found);
+                self.evict(hash, &key);
             }
         }
-        for (hash, key) in cooled {
-            if let Some(entry) = self.map.get_mut_hashed(hash, &key) {
-                entry.hot = false;
-            }
-        }
-        for (hash, key) in leaving {
-            self.evict(hash, &key);
-        }
-        if next == 0 {
+        self.steps += count;
+        if self.steps > self.resident() {
+            self.steps = 0;
             self.shelf.cool();
         }
+    }
+
+    /// Lets clean keys leave memory, however much they are used: at least `count` of those with a hash of at least `from`
+    /// are looked at. Returns where to go on, 0 at the end.
+    pub fn release(&mut self, from: u64, count: usize) -> u64 {
+        let seen = self.map.starting_at(from, count);
+        let last = seen.last().filter(|_| seen.len() >= count).map(|&(last, ..)| last);
+        let keys: Vec<(u64, Blob)> = seen.into_iter().map(|(hash, key, _)| (hash, key.clone())).collect();
+        for (hash, key) in keys {
+            self.evict(hash, &key);
+        }
+        let next = last.map_or(0, |last| last.wrapping_add(1));
+        if next == 0 {
+            self.shelf.release();
+            self.clean_order();
+        }
         next
+    }
+
+    /// A key comes into memory.
+    fn enter(&mut self, hash: u64) -> Heat {
+        self.clean_order();
+        self.order.enter(hash, self.turn)
+    }
+
+    fn clean_order(&mut self) {
+        let map = &self.map;
+        self.order.clean(map.len(), |hash, main| map.with_hash(hash).any(|(_, entry)| entry.heat.is_main() == main));
     }
 }
 

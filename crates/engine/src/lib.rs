@@ -24,6 +24,7 @@ mod moment;
 mod partial_sort;
 pub mod rdb;
 mod replay;
+mod residency;
 mod scan_map;
 mod script;
 mod script_cache;

@@ -249,7 +249,7 @@ pub struct Shelf {
     seq: u64,
     /// Whether memory is ahead of the store.
     dirty: bool,
-    /// Whether they were used since the eviction hand last passed.
+    /// Whether they were used since their turn to leave memory last came.
     hot: bool,
 }
 
@@ -306,12 +306,18 @@ impl Shelf {
         self.dirty &= self.seq != seq;
     }
 
-    /// The eviction hand passes: what was not used since it last did, and the store has, leaves memory.
+    /// Their turn has come: what was not used since it last did, and the store has, leaves memory.
     pub(crate) fn cool(&mut self) {
-        if !self.hot && !self.dirty {
+        if !std::mem::take(&mut self.hot) {
+            self.release();
+        }
+    }
+
+    /// What the store has leaves memory.
+    pub(crate) fn release(&mut self) {
+        if !self.dirty {
             self.here = None;
         }
-        self.hot = false;
     }
 }
 

@@ -279,6 +279,21 @@ impl<V> ScanMap<V> {
         (next, page)
     }
 
+    /// Values whose keys have this very hash, with their keys.
+    pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = (&Blob, &V)> {
+        let page = &self.pages[self.page_of(hash)];
+        let slots = page.hashes.iter().zip(&page.slots).filter(move |(other, _)| **other == hash);
+        slots.map(|(_, (key, value))| (key, value))
+    }
+
+    /// As [`Self::with_hash`], to change them.
+    pub fn with_hash_mut(&mut self, hash: u64) -> impl Iterator<Item = (&Blob, &mut V)> {
+        let page = self.page_of(hash);
+        let page = &mut self.pages[page];
+        let slots = page.hashes.iter().zip(&mut page.slots).filter(move |(other, _)| **other == hash);
+        slots.map(|(_, (key, value))| (&*key, value))
+    }
+
     /// One entry, each with the same chance.
     pub fn random(&self, random: &mut Random) -> Option<(&Blob, &V)> {
         if self.len == 0 {

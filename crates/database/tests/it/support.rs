@@ -163,7 +163,7 @@ impl Bed {
     pub(crate) fn chill(&self) {
         self.checkpoint();
         for database in self.service().databases() {
-            while database.evict(u64::MAX) > 0 {}
+            database.evict_idle();
             assert_eq!(database.memory_bytes(), 0, "what is clean can leave");
         }
     }

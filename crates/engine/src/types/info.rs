@@ -219,6 +219,7 @@ fn persistence(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
 }
 
 fn stats(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
+    let loads = txn.space().loads();
     let hub = txn.hub();
     let received: u64 = hub.clients.values().map(|client| client.received_bytes).sum();
     let sent: u64 = hub.clients.values().map(|client| client.sent_bytes).sum();
@@ -243,6 +244,7 @@ fn stats(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     lines.all(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"], 0);
     lines.put("keyspace_hits", facts.hits);
     lines.put("keyspace_misses", facts.misses);
+    lines.put("keyspace_loads", loads);
     lines.put("pubsub_channels", hub.channels().count());
     lines.put("pubsub_patterns", hub.patterns());
     lines.put("pubsubshard_channels", hub.shard_channels().count());
