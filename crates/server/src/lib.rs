@@ -1,16 +1,15 @@
 //! Dormouse, the server: sockets, the clock, configuration, and nothing that Redis would recognise as its own.
 //!
-//! `main` opens the data directory, starts a worker per core and a housekeeper, prints how to connect, and waits for a
-//! signal. Then workers drain, a last checkpoint is written, and the process ends with 0.
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+//! [`main`] opens the data directory, starts a worker per core and a housekeeper, prints how to connect, and waits for a
+//! signal. Then workers drain, a last checkpoint is written, and the process ends with 0. [`Server`] is the same within a
+//! process that does something else, such as a test.
 
 mod admin;
 mod cli;
 mod clock;
 mod config;
 mod durable;
+mod embedded;
 mod housekeeping;
 mod http;
 mod mailbox;
@@ -18,6 +17,7 @@ mod panics;
 mod patience;
 mod perform;
 mod resp;
+mod running;
 #[cfg(test)]
 mod testing;
 mod welcome;
@@ -26,8 +26,7 @@ mod worker;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -36,20 +35,19 @@ use dormouse_engine::{Facts, Limits};
 use dormouse_storage::Durability;
 use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
 use crate::config::{Cli, Config, Listen, Task};
-use crate::housekeeping::{Housekeeper, Rules};
-use crate::patience::Patience;
-use crate::perform::Shared;
-use crate::worker::{Listeners, bind, is_taken};
+use crate::running::Running;
+use crate::worker::{bind, is_taken};
 
-/// How long a script may go on once the server is to stop.
-const SCRIPT_GRACE: Duration = Duration::from_secs(2);
+pub use crate::embedded::{Error, Server, Settings};
 
-fn main() -> ExitCode {
+/// What the program does; it is this crate's `main`, kept where tests can reach what it is made of.
+#[must_use]
+pub fn main() -> ExitCode {
     // What the store's library says at each start looks like a repair, and is none.
     let filter = EnvFilter::try_from_env("DORMOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info,lsm_tree=warn"));
     let in_colour =
@@ -99,59 +97,17 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let lock = lock.map_or_else(|| Service::lock(&config.data), Ok)?;
     let service = Arc::new(Service::open(&options(config, resp.as_ref()), lock, clock::moment())?);
     let lines = welcome::keep_credentials(&config.data, &http, resp.as_ref(), service.default_credentials())?;
-    let shared = Arc::new(Shared {
-        service: Arc::clone(&service),
-        resp_open: config.resp_open,
-        block_over_rest: config.block_over_rest,
-        patience: Patience::default(),
-        connections: AtomicUsize::new(0),
-    });
-    let (stop, stopping) = watch::channel(false);
     let idle = Arc::new(Notify::new());
-    let rules =
-        Rules { tail_bytes_max: config.checkpoint_bytes, sleep_after: config.sleep_after, idle_exit: config.idle_exit };
-    let housekeeper = Housekeeper::start(&service, rules, Arc::clone(&idle))?;
     let (http_address, resp_address) = (http.address, resp.as_ref().map(|doors| doors.address));
-    let mut resp_sockets = resp.map(|doors| doors.sockets.into_iter());
-    let mut threads = Vec::new();
-    for (at, http) in http.sockets.into_iter().enumerate() {
-        let resp = resp_sockets.as_mut().and_then(Iterator::next);
-        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
-        let name = format!("worker-{at}");
-        let run = move || worker::run(shared, Listeners { http, resp }, stopping);
-        threads.push(std::thread::Builder::new().name(name).spawn(run)?);
-    }
+    let running = Running::start(config, &service, (http, resp), &idle)?;
     let socket = admin::socket(&config.data);
-    let admin = Admin::start(socket, &service, (http_address, resp_address), stopping.clone())?;
+    let admin = Admin::start(socket, &service, (http_address, resp_address), running.stopping())?;
     welcome::print(config, lines, http_address, resp_address, service.default_credentials());
     let why = wait_for_end(&idle)?;
     tracing::info!("stopping{why}: finishing what is under way");
-    stop.send_replace(true);
-    end_scripts(&service, &threads);
-    for thread in threads {
-        match thread.join() {
-            Ok(ended) => ended?,
-            Err(_) => bail!("a worker had failed"),
-        }
-    }
-    admin.join();
-    housekeeper.stop();
-    service.close().context("the last checkpoint failed; the log still has everything")?;
+    running.stop(|| admin.join())?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Waits for the workers, and ends scripts that would keep them: what those did is taken back.
-fn end_scripts<T>(service: &Service, workers: &[std::thread::JoinHandle<T>]) {
-    let patient_until = Instant::now() + SCRIPT_GRACE;
-    while !workers.iter().all(std::thread::JoinHandle::is_finished) {
-        if Instant::now() >= patient_until {
-            for database in service.databases() {
-                database.end_script();
-            }
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// The listeners of one door, one for each worker.
