@@ -522,7 +522,7 @@ impl Keyspace {
 
     /// Takes the keys that the store has of a later epoch, put there for that. The database was just emptied.
     pub(crate) fn adopt(&mut self, epoch: u32, records: u64) {
-        debug_assert!(self.len() == 0 && self.map.len() == 0, "only an empty database adopts keys");
+        debug_assert!(self.is_empty() && self.resident() == 0, "only an empty database adopts keys");
         (self.epoch, self.cold, self.adopted) = (epoch, records, Some((epoch, records)));
     }
 

@@ -278,7 +278,7 @@ pub(crate) fn open_input(from: &str) -> anyhow::Result<(Box<dyn Read + Send>, Op
     }
     let file = File::open(from).with_context(|| format!("cannot read {from}"))?;
     let about = file.metadata()?;
-    Ok((Box::new(file), about.is_file().then(|| about.len())))
+    Ok((Box::new(file), about.is_file().then_some(about.len())))
 }
 
 /// A backup, from a file into a new database.

@@ -111,21 +111,19 @@ impl<R: Read> Read for Told<R> {
 /// What was imported, and what was not.
 fn told(answer: &Value, into: &str) -> String {
     let count = |name: &str| answer[name].as_u64().unwrap_or(0);
-    let mut text = format!("{} keys are in {into} now", count("keys"));
-    for (name, what) in [
+    let mut lines = vec![format!("{} keys are in {into} now", count("keys"))];
+    let others = [
         ("libraries", "libraries of functions"),
         ("expired", "keys left out that were dead"),
         ("empty", "keys left out that had no elements"),
         ("skipped", "keys left out that were values of unknown modules"),
-    ] {
-        if count(name) > 0 {
-            text.push_str(&format!("\n{} {what}", count(name)));
-        }
-    }
+    ];
+    lines.extend(
+        others.iter().filter(|(name, _)| count(name) > 0).map(|(name, what)| format!("{} {what}", count(name))),
+    );
     let modules: Vec<&str> = answer["modules"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if !modules.is_empty() {
-        text.push_str(&format!("\nnot imported: what is kept by {}", modules.join(", ")));
+        lines.push(format!("not imported: what is kept by {}", modules.join(", ")));
     }
-    text.push('\n');
-    text
+    lines.join("\n") + "\n"
 }

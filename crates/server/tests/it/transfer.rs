@@ -103,7 +103,7 @@ impl Lot {
             1 => commands.push(with("RPUSH", (0..count).map(|_| self.word()).collect())),
             2 => commands.push(with("SADD", (0..count).map(|_| self.word()).collect())),
             3 => {
-                commands.push(with("SADD", (0..count).map(|_| self.below(1 << 20).to_string().into_bytes()).collect()))
+                commands.push(with("SADD", (0..count).map(|_| self.below(1 << 20).to_string().into_bytes()).collect()));
             }
             4 => commands.push(with("HSET", (0..2 * count).map(|_| self.word()).collect())),
             5 => {

@@ -13,9 +13,6 @@ use crate::value::Value;
 
 type Result<T> = std::result::Result<T, FileError>;
 
-/// The latest deadline there is; what lies behind it never comes.
-const DEADLINE_MS_MAX: i64 = i64::MAX;
-
 /// What a file holds next.
 #[derive(Debug)]
 pub enum Item {
@@ -225,8 +222,5 @@ fn unknown(at: u64, what: &str) -> FileError {
 
 /// A deadline as we count them: what was never or before the epoch is long over.
 const fn deadline(at_ms: i64) -> u64 {
-    if at_ms <= 0 {
-        return 1;
-    }
-    if at_ms >= DEADLINE_MS_MAX { DEADLINE_MS_MAX as u64 } else { at_ms as u64 }
+    if at_ms <= 0 { 1 } else { at_ms as u64 }
 }

@@ -117,7 +117,7 @@ fn parts_that_are_no_keys_are_passed_over() {
     let aux = [b"\xf7\x81", &id[..], b"\x02\x02\x05\x01x\x03aaaa\x04bbbbbbbb\x01\x05\x00"].concat();
     let read = items(&file_with(&aux)[..]).unwrap();
     assert!(matches!(&read[..], [Item::ModuleAux(name)] if name == "ReJSON-RL"), "{read:?}");
-    let bloom = [b"\x07\x01k\x81", &(id[0] as u64).to_be_bytes()[..], b"\x05\x01x\x00"].concat();
+    let bloom = [b"\x07\x01k\x81", &u64::from(id[0]).to_be_bytes()[..], b"\x05\x01x\x00"].concat();
     let read = items(&file_with(&bloom)[..]).unwrap();
     let [Item::Key { value, .. }] = &read[..] else { panic!("{read:?}") };
     assert!(matches!(value.decode(100), Ok(Found::Module(name)) if name == "AAAAAAAAA (version 69)"));
@@ -140,7 +140,7 @@ fn nothing_takes_more_than_it_may() {
     assert_eq!(over(&file_with(&key)), "a string of more than 1024 bytes, at byte 10");
     // A length is not believed: only what comes is kept.
     assert_eq!(over(b"REDIS0004\x00\x01k\x81\x7f\xff\xff\xff\xff\xff\xff\xffabc"), "it ends too early, at byte 24");
-    let value = [b"\x00\x01k\x80\x00\x20\x00\x00", &[b'v'; 2 << 20][..]].concat();
+    let value = [b"\x00\x01k\x80\x00\x20\x00\x00", &vec![b'v'; 2 << 20][..]].concat();
     assert!(over(&file_with(&value)).starts_with("something takes more than 1048576 bytes"));
     assert_eq!(items(&file_with(b"\x01\x01k\x00")[..]).unwrap().len(), 1);
 }
@@ -152,11 +152,11 @@ fn files_that_nobody_wrote_are_refused_or_read() {
     for _ in 0..3_000 {
         // Without a checksum, so that damage gets as far as it can.
         let mut parts = Vec::new();
-        for _ in 0..1 + random.below(3) {
+        for _ in 0..=random.below(3) {
             let body = fixtures[random.below(fixtures.len() as u64) as usize].body();
             parts.extend([&body[..1], b"\x01k", &body[1..]].concat());
         }
-        for _ in 0..1 + random.below(4) {
+        for _ in 0..=random.below(4) {
             let at = random.below(parts.len() as u64) as usize;
             match random.below(3) {
                 0 => parts[at] = random.below(256) as u8,
