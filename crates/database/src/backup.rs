@@ -191,8 +191,42 @@ impl Frozen {
         Ok(Self { id, epoch, seq, store, ahead, users, libraries })
     }
 
+    /// The texts of its libraries of functions.
+    pub(crate) fn libraries(&self) -> Result<Option<Libraries>, crate::Error> {
+        let read = self.libraries.as_ref().map(|bytes| Libraries::read(bytes).map(|(_, libraries)| libraries));
+        read.transpose()
+            .map_err(|corrupt| crate::Error::Corrupt { place: "the libraries in the store".into(), corrupt })
+    }
+
+    /// Visits every record with its key, dead ones that nobody had removed included, in an order of its own that is always
+    /// the same.
+    pub(crate) fn each<E: From<dormouse_storage::Error> + From<crate::Error>>(
+        &self,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut from, until) = layout::records_from(self.id, self.epoch, 0);
+        loop {
+            let page = self.store.scan(&from, &until, PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            from = [last, &[0][..]].concat();
+            for (place, record) in &page {
+                let (hash, key) = layout::split_record(place)
+                    .map_err(|corrupt| crate::Error::Corrupt { place: "a record in the store".to_owned(), corrupt })?;
+                if !self.ahead.contains_key(&(hash, Blob::from(key))) {
+                    visit(key, record)?;
+                }
+            }
+        }
+        for ((_, key), record) in &self.ahead {
+            if let Some(record) = record {
+                visit(key, record)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes it.
-    pub(crate) fn write(mut self, name: &str, taken_ms: u64, out: &mut dyn Write) -> Result<Summary, BackupError> {
+    pub(crate) fn write(&self, name: &str, taken_ms: u64, out: &mut dyn Write) -> Result<Summary, BackupError> {
         let mut writer = Writer { out, bytes: 0 };
         writer.raw(MAGIC)?;
         writer.raw(&[VERSION])?;
@@ -204,30 +238,10 @@ impl Frozen {
             writer.frame(b'L', &[libraries])?;
         }
         let mut records = 0_u64;
-        let mut put = |writer: &mut Writer<'_>, key: &[u8], record: &[u8]| {
+        self.each(|key, record| {
             records += 1;
             writer.frame(b'R', &[&(key.len() as u32).to_be_bytes(), key, record])
-        };
-        let (mut from, until) = layout::records_from(self.id, self.epoch, 0);
-        loop {
-            let page = self.store.scan(&from, &until, PAGE)?;
-            let Some((last, _)) = page.last() else { break };
-            from = [last, &[0][..]].concat();
-            for (place, record) in &page {
-                let (hash, key) = layout::split_record(place)
-                    .map_err(|corrupt| crate::Error::Corrupt { place: "a record in the store".to_owned(), corrupt })?;
-                match self.ahead.remove(&(hash, Blob::from(key))) {
-                    None => put(&mut writer, key, record)?,
-                    Some(Some(newer)) => put(&mut writer, key, &newer)?,
-                    Some(None) => {}
-                }
-            }
-        }
-        for ((_, key), record) in &self.ahead {
-            if let Some(record) = record {
-                put(&mut writer, key, record)?;
-            }
-        }
+        })?;
         let users = self.users.len() as u64;
         writer.frame(b'E', &[&records.to_be_bytes(), &users.to_be_bytes()])?;
         writer.out.flush().map_err(writing)?;

@@ -9,6 +9,7 @@
 //! names             hash     name -> id
 //! next-id           string   the highest id so far; none is used twice
 //! doomed            set      ids of deleted databases whose data the store still has
+//! importing         set      "<id> <epoch>" of epochs that the store has keys of, and that may never be adopted
 //! ```
 //!
 //! A change is one transaction, and one record of the log. Who changes takes turns; who reads need not. Nothing here opens a
@@ -256,5 +257,25 @@ impl Catalogue {
     /// The data of a database that was removed is gone, too.
     pub(crate) fn buried(&self, id: DatabaseId) -> Result<(), Error> {
         self.ask(&[b"SREM", b"doomed", id.0.to_string().as_bytes()]).map(drop)
+    }
+
+    /// Keys of an epoch that its database has not adopted yet: if it never does, they are to be removed.
+    pub(crate) fn importing(&self, id: DatabaseId, epoch: u32) -> Result<(), Error> {
+        self.ask(&[b"SADD", b"importing", format!("{} {epoch}", id.0).as_bytes()]).map(drop)
+    }
+
+    /// The epoch was adopted, or its keys are gone.
+    pub(crate) fn imported(&self, id: DatabaseId, epoch: u32) -> Result<(), Error> {
+        self.ask(&[b"SREM", b"importing", format!("{} {epoch}", id.0).as_bytes()]).map(drop)
+    }
+
+    /// Epochs that were being filled.
+    pub(crate) fn imports(&self) -> Result<Vec<(DatabaseId, u32)>, Error> {
+        let Reply::Set(names) = self.ask(&[b"SMEMBERS", b"importing"])? else { return Ok(Vec::new()) };
+        let pair = |name: &Reply| {
+            let (id, epoch) = text(name)?.split_once(' ')?;
+            Some((DatabaseId(id.parse().ok()?), epoch.parse().ok()?))
+        };
+        Ok(names.iter().filter_map(pair).collect())
     }
 }

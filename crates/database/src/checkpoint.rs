@@ -112,8 +112,15 @@ impl<'a> Round<'a> {
         store: &dyn Store,
     ) -> Result<usize, dormouse_storage::Error> {
         let id = database.id();
-        let old = database.hold_patiently().meta;
-        let mut records = if epoch == old.epoch { old.records } else { 0 };
+        let (old, adopted) = {
+            let state = database.hold_patiently();
+            (state.meta, state.space.adopted())
+        };
+        let mut records = match adopted {
+            _ if epoch == old.epoch => old.records,
+            Some((adopted, records)) if epoch == adopted => records,
+            _ => 0,
+        };
         let mut staged = Vec::new();
         let mut changes = Batch::default();
         while !waiting.is_empty() && self.batch.bytes() + changes.bytes() <= BATCH_BYTES_MAX {
@@ -139,18 +146,22 @@ impl<'a> Round<'a> {
             waiting.clear();
             staged.clear();
             changes = Batch::default();
-            records = 0;
+            records = match state.space.adopted() {
+                Some((adopted, records)) if adopted == state.space.epoch() => records,
+                _ => 0,
+            };
         }
         let meta = Meta { seq: state.seq, epoch: state.space.epoch(), flushed_seq: state.space.flushed_seq(), records };
         let libraries = state.space.shelf().to_store();
+        let adopted = state.space.adopted().map(|(adopted, _)| adopted);
         let dirty = state.hub.users.are_dirty();
         let changed = if dirty { Arc::make_mut(&mut state.hub.users).take_changed() } else { BTreeSet::new() };
         let users = Arc::clone(&state.hub.users);
         drop(state);
-        if meta.epoch != old.epoch {
-            for (from, until) in layout::epoch(id, old.epoch) {
-                self.batch.delete_range(from, until);
-            }
+        // What was adopted and removed again before the store knew of it is there all the same.
+        let over = [(meta.epoch != old.epoch).then_some(old.epoch), adopted.filter(|adopted| *adopted != meta.epoch)];
+        for (from, until) in over.into_iter().flatten().flat_map(|epoch| layout::epoch(id, epoch)) {
+            self.batch.delete_range(from, until);
         }
         self.batch.append(changes);
         match &libraries {
@@ -218,6 +229,9 @@ impl Part<'_> {
         {
             let mut state = self.database.hold_patiently();
             state.meta = self.meta;
+            if state.space.adopted().is_some_and(|(adopted, _)| adopted <= self.meta.epoch) {
+                state.space.forget_adopted();
+            }
             state.reaped_until.clear();
             if let Some(seq) = self.libraries {
                 state.space.shelf().settle(seq);

@@ -521,7 +521,7 @@ impl Database {
 
     /// Logs what a transaction did, tells whoever listens, and serves whoever waited for its keys. Returns what its reply
     /// depends on.
-    fn commit(&self, state: &mut State, done: &Done, note: Option<Note>, moment: Moment) -> Lsn {
+    pub(crate) fn commit(&self, state: &mut State, done: &Done, note: Option<Note>, moment: Moment) -> Lsn {
         let mut written = VecDeque::new();
         let after = self.record(state, done, note, &mut written);
         state.send_invalidations();
@@ -886,7 +886,7 @@ impl State {
         }
     }
 
-    fn parts<'a>(
+    pub(crate) fn parts<'a>(
         &'a mut self,
         source: &'a dyn Source,
         client: &'a mut Client,
@@ -898,7 +898,7 @@ impl State {
     }
 
     /// Uses up a sequence number without a record. Who sees it depends on what was there before.
-    fn skip_seq(&mut self) {
+    pub(crate) fn skip_seq(&mut self) {
         self.seq += 1;
         let newest = self.commits.back().map_or(Lsn(0), |&(_, lsn)| lsn);
         self.commits.push_back((self.seq, newest));

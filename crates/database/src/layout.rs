@@ -169,6 +169,54 @@ pub(crate) fn everything(id: DatabaseId) -> impl Iterator<Item = (Vec<u8>, Vec<u
     })
 }
 
+/// What a key of the store is about, for whoever looks at all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    HashSeed,
+    Record(DatabaseId, u32, u64, &'a [u8]),
+    Deadline(DatabaseId, u32, Due, u64, &'a [u8]),
+    Meta(DatabaseId),
+    Note(DatabaseId),
+    NoteOrder(DatabaseId),
+    NoteCounts(DatabaseId),
+    Libraries(DatabaseId),
+    User(DatabaseId, &'a [u8]),
+}
+
+impl<'a> Place<'a> {
+    /// Reads a key.
+    pub(crate) fn of(key: &'a [u8]) -> Result<Self, Corrupt> {
+        if key == HASH_SEED {
+            return Ok(Self::HashSeed);
+        }
+        let number = |at: usize| {
+            let bytes = key.get(at..at + 4).ok_or(Corrupt("the key of something stored"))?;
+            Ok(bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+        };
+        let (kind, id) = (key.first().copied(), DatabaseId(number(1)?));
+        let ends_at =
+            |length: usize, place| if key.len() == length { Ok(place) } else { Err(Corrupt("a shorter key")) };
+        match kind {
+            Some(RECORD) => split_record(key).and_then(|(hash, key)| Ok(Self::Record(id, number(5)?, hash, key))),
+            Some(DEADLINE) => {
+                split_deadline(key).and_then(|(due, hash, key)| Ok(Self::Deadline(id, number(5)?, due, hash, key)))
+            }
+            Some(META) => ends_at(5, Self::Meta(id)),
+            Some(NOTE) if key.len() >= 13 => Ok(Self::Note(id)),
+            Some(NOTE_ORDER) => ends_at(13, Self::NoteOrder(id)),
+            Some(NOTE_COUNTS) => ends_at(5, Self::NoteCounts(id)),
+            Some(LIBRARIES) => ends_at(5, Self::Libraries(id)),
+            Some(USER) => split_user(key).map(|name| Self::User(id, name)),
+            _ => Err(Corrupt("a key of a kind this release knows")),
+        }
+    }
+}
+
+/// Everything there may be, as a range.
+pub(crate) fn all() -> (Vec<u8>, Vec<u8>) {
+    (Vec::new(), vec![u8::MAX; 8])
+}
+
 /// The first key after everything that starts with `prefix`.
 fn next(mut prefix: Vec<u8>) -> Vec<u8> {
     while let Some(last) = prefix.pop() {

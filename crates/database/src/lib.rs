@@ -12,8 +12,11 @@
 
 mod backup;
 mod catalogue;
+mod check;
 mod checkpoint;
 mod database;
+mod export;
+mod import;
 mod layout;
 mod once;
 mod quiet;
@@ -26,7 +29,10 @@ mod work;
 
 pub use backup::{BackupError, Summary};
 pub use catalogue::{Listing, NAME_BYTES_MAX};
+pub use check::{Report, check};
 pub use database::{Database, DatabaseId, Delivery, Outbox};
+pub use export::{Export, ExportError, Exported, RDB_VERSIONS};
+pub use import::{ImportError, ImportOptions, Imported};
 pub use once::{ONCE_KEY_BYTES_MAX, Once, Repeat, WriteAnswer};
 pub use script_control::ScriptControl;
 pub use service::{Account, Credentials, DEFAULT_NAME, Error, Options, Service};

@@ -61,6 +61,22 @@ pub(crate) fn run(
     }
 }
 
+/// As [`run`], without opening the log for more: what is there and reads is handed over, and nothing is changed.
+pub(crate) fn look(
+    dir: &Path,
+    store: &Arc<dyn Store>,
+) -> Result<(dormouse_storage::Recovery, BTreeMap<DatabaseId, Found>), Error> {
+    let mut found = BTreeMap::new();
+    let mut stopped = None;
+    let recovery = dormouse_storage::check_log(dir, store.applied(), |lsn, record| {
+        if stopped.is_none() {
+            stopped = apply(&mut found, store, lsn, record).err();
+        }
+        Ok(())
+    })?;
+    stopped.map_or(Ok((recovery, found)), Err)
+}
+
 /// A database as the store has it, without its keys: what waking it costs.
 pub(crate) fn load(store: &dyn Store, id: DatabaseId) -> Result<Found, Error> {
     let what = |what: &str, corrupt| Error::Corrupt { place: format!("{what} in the store"), corrupt };

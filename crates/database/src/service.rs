@@ -20,11 +20,13 @@ use parking_lot::{Mutex, RwLock};
 use crate::backup::{self, BackupError, Frozen, Summary};
 use crate::catalogue::{Catalogue, Listing};
 use crate::database::{Database, DatabaseId};
+use crate::export::{Export, ExportError};
+use crate::import::{self, ImportError, ImportOptions, Imported};
 use crate::quiet::Quiet;
 use crate::{checkpoint, layout, recovery};
 
 /// The database that holds the catalogue.
-const SYSTEM: DatabaseId = DatabaseId(0);
+pub(crate) const SYSTEM: DatabaseId = DatabaseId(0);
 /// The database a first start makes.
 const DEFAULT: DatabaseId = DatabaseId(1);
 /// Its name.
@@ -158,6 +160,10 @@ pub struct Service {
     changing: Mutex<()>,
     /// Databases that are gone, and have data in the store.
     doomed: Mutex<HashSet<DatabaseId>>,
+    /// Epochs that were filled for an import which came to nothing.
+    stale: Mutex<HashSet<(DatabaseId, u32)>>,
+    /// Databases that a file is being imported into.
+    importing: Mutex<HashSet<DatabaseId>>,
     default: Listing,
     default_database: Arc<Database>,
     memory_bytes_max: u64,
@@ -222,6 +228,18 @@ impl Service {
             }
         }
         let default = default_listing(&catalogue, options, moment)?;
+        let mut stale = HashSet::new();
+        for (id, epoch) in catalogue.imports()? {
+            let now = match awake.get(&id) {
+                Some(database) => database.hold_patiently().space.epoch(),
+                None => recovery::load(&*store, id)?.meta.epoch,
+            };
+            if now < epoch && catalogue.has(id)? {
+                stale.insert((id, epoch));
+            } else {
+                catalogue.imported(id, epoch)?;
+            }
+        }
         log.sync()?;
         let service = Self {
             log,
@@ -233,6 +251,8 @@ impl Service {
             tokens: RwLock::default(),
             changing: Mutex::new(()),
             doomed: Mutex::new(doomed),
+            stale: Mutex::new(stale),
+            importing: Mutex::default(),
             default,
             default_database,
             memory_bytes_max: options.memory_bytes_max,
@@ -279,6 +299,18 @@ impl Service {
         frozen.write(&listing.name, moment.now_ms(), out)
     }
 
+    /// A database as it is at this moment, to be written as an RDB file; an error if such a file has no place for all of it.
+    pub fn export(&self, name: &str, version: u16, moment: Moment) -> Result<Export, ExportError> {
+        let listing = self.named(name)?;
+        let database = self.wake(listing.id)?.ok_or_else(|| Error::NoSuchDatabase(name.to_owned()))?;
+        let export = {
+            let _nobody_checkpoints = self.checkpointing.lock();
+            self.checkpoint_now()?;
+            Export::of(&database, version, moment.now_ms())?
+        };
+        export.check()
+    }
+
     /// Makes a database of what [`Self::backup`] has written. It appears when all of it is there, or not at all.
     pub fn restore(&self, name: &str, moment: Moment, input: &mut dyn Read) -> Result<(Listing, Summary), BackupError> {
         let _turn = self.changing.lock();
@@ -300,6 +332,78 @@ impl Service {
             Err(error) => {
                 // What is there of it goes with the next checkpoint.
                 self.doomed.lock().insert(listing.id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes what an RDB file holds the keys of a database: all of them at one moment, or none.
+    pub fn import(
+        &self,
+        name: &str,
+        options: ImportOptions,
+        now: &dyn Fn() -> Moment,
+        input: &mut dyn Read,
+    ) -> Result<Imported, ImportError> {
+        let gone = || Error::NoSuchDatabase(name.to_owned());
+        let id = self.named(name)?.id;
+        // Held until the end, so that it does not fall asleep.
+        let database = self.wake(id)?.ok_or_else(gone)?;
+        if !self.importing.lock().insert(id) {
+            return Err(ImportError::Refused(format!("a file is being imported into '{name}' already")));
+        }
+        let outcome = self.import_into(&database, options, now, input);
+        self.importing.lock().remove(&id);
+        outcome.map_err(|error| match error {
+            ImportError::Service(Error::NoSuchDatabase(_)) => gone().into(),
+            error => error,
+        })
+    }
+
+    fn import_into(
+        &self,
+        database: &Database,
+        options: ImportOptions,
+        now: &dyn Fn() -> Moment,
+        input: &mut dyn Read,
+    ) -> Result<Imported, ImportError> {
+        let id = database.id();
+        while database.reap(now()) {}
+        if !options.replace && database.keys() > 0 {
+            return Err(ImportError::Refused("the database has keys; --replace removes them".to_owned()));
+        }
+        if self.stale.lock().iter().any(|(of, _)| *of == id) {
+            // What one before has left would be taken for ours.
+            self.checkpoint()?;
+        }
+        let epoch = import::epoch_ahead(database)?;
+        self.catalogue.importing(id, epoch)?;
+        self.log.sync()?;
+        let apply = |batch: &Batch| {
+            let _nobody_checkpoints = self.checkpointing.lock();
+            Ok(self.store.apply(batch, self.store.applied())?)
+        };
+        let how = (options, self.limits(), now().now_ms());
+        let staged = import::stage((id, epoch), input, how, &*self.store, apply);
+        let adopted = staged.and_then(|staged| {
+            let _turn = self.changing.lock();
+            if !self.catalogue.has(id)? {
+                return Err(Error::NoSuchDatabase(String::new()).into());
+            }
+            database.adopt(epoch, &staged, options, now())?;
+            Ok(staged.imported)
+        });
+        match adopted {
+            Ok(imported) => {
+                // If the log has failed, the next start finds out whether it was adopted.
+                self.log.sync()?;
+                self.checkpoint()?;
+                self.catalogue.imported(id, epoch)?;
+                Ok(imported)
+            }
+            Err(error) => {
+                // What is there of it goes with the next checkpoint.
+                self.stale.lock().insert((id, epoch));
                 Err(error)
             }
         }
@@ -620,6 +724,16 @@ impl Service {
             self.store.apply(&batch, self.store.applied())?;
             self.catalogue.buried(id)?;
             self.doomed.lock().remove(&id);
+        }
+        let stale: Vec<(DatabaseId, u32)> = self.stale.lock().iter().copied().collect();
+        for (id, epoch) in stale {
+            let mut batch = Batch::default();
+            for (from, until) in layout::epoch(id, epoch) {
+                batch.delete_range(from, until);
+            }
+            self.store.apply(&batch, self.store.applied())?;
+            self.catalogue.imported(id, epoch)?;
+            self.stale.lock().remove(&(id, epoch));
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ pub(crate) mod op {
     pub(crate) const NO_LIBRARY: u8 = 9;
     /// A user is as follows, or gone. About no key.
     pub(crate) const USER: u8 = 10;
+    /// The keys are now those that the store has of another epoch: which, and how many. Right behind a flush.
+    pub(crate) const ADOPT: u8 = 11;
 }
 
 /// Room made for the effects of a key before they are known, so that the usual ones find it.

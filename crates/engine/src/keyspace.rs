@@ -17,7 +17,7 @@ use crate::libraries::{Libraries, Shelf};
 use crate::residency::{Heat, Order};
 use crate::scan_map::ScanMap;
 use crate::settings::Encodings;
-use crate::value::Value;
+use crate::value::{Type, Value};
 
 /// Version of the layout of a stored record.
 const RECORD_VERSION: u8 = 1;
@@ -113,13 +113,24 @@ impl Record {
         value.write(out);
     }
 
-    /// Reads what [`Self::write`] wrote.
-    pub fn read(bytes: &[u8]) -> Result<Self, Corrupt> {
-        let mut input = Reader::new(bytes);
+    fn head(input: &mut Reader<'_>) -> Result<(u64, u64), Corrupt> {
         if input.byte()? != RECORD_VERSION {
             return Err(Corrupt("a record version this release knows"));
         }
-        let (expires_at, seq) = (input.int()?, input.int()?);
+        Ok((input.int()?, input.int()?))
+    }
+
+    /// Type and deadline of what [`Self::write`] wrote, without the value.
+    pub fn look(bytes: &[u8]) -> Result<(Type, u64), Corrupt> {
+        let mut input = Reader::new(bytes);
+        let (expires_at, _) = Self::head(&mut input)?;
+        Ok((Type::from_tag(input.byte()?)?, expires_at))
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub fn read(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let mut input = Reader::new(bytes);
+        let (expires_at, seq) = Self::head(&mut input)?;
         let value = Value::read(&mut input)?;
         if !input.is_done() {
             return Err(Corrupt("the end of the record"));
@@ -234,6 +245,8 @@ pub struct Keyspace {
     bytes: usize,
     epoch: u32,
     flushed_seq: u64,
+    /// The epoch that was last adopted since the store was told of one, and how many keys it had.
+    adopted: Option<(u32, u64)>,
     /// How long values in memory are.
     sizes: Sizes,
     /// Now, for [`Entry::used_s`].
@@ -522,7 +535,24 @@ impl Keyspace {
     pub(crate) fn flush(&mut self, seq: u64) -> Self {
         let epoch = self.epoch.wrapping_add(1);
         let shelf = std::mem::take(&mut self.shelf);
-        std::mem::replace(self, Self { epoch, flushed_seq: seq, shelf, ..Self::default() })
+        let adopted = self.adopted;
+        std::mem::replace(self, Self { epoch, flushed_seq: seq, adopted, shelf, ..Self::default() })
+    }
+
+    /// Takes the keys that the store has of a later epoch, put there for that. The database was just emptied.
+    pub(crate) fn adopt(&mut self, epoch: u32, records: u64) {
+        debug_assert!(self.is_empty() && self.resident() == 0, "only an empty database adopts keys");
+        (self.epoch, self.cold, self.adopted) = (epoch, records, Some((epoch, records)));
+    }
+
+    /// The epoch that was last adopted since [`Self::forget_adopted`], and how many keys it had.
+    pub const fn adopted(&self) -> Option<(u32, u64)> {
+        self.adopted
+    }
+
+    /// The store knows of what was adopted.
+    pub const fn forget_adopted(&mut self) {
+        self.adopted = None;
     }
 
     /// Takes a flush back: the old content returns, under the libraries there are now.

@@ -160,6 +160,11 @@ pub struct Libraries {
 }
 
 impl Libraries {
+    /// Their texts, in the order of their names.
+    pub fn sources(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().map(|library| library.source.as_slice())
+    }
+
     /// In the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Library>> {
         self.by_name.values()

@@ -62,6 +62,14 @@ pub fn replay(
                 ours.clear();
                 continue;
             }
+            op::ADOPT => {
+                let (epoch, records) = read_adopted(&mut input)?;
+                // If the store was told of it, the keys are not what they were then.
+                if moot == 0 && space.epoch() < epoch {
+                    space.adopt(epoch, records);
+                }
+                continue;
+            }
             op::USER => {
                 let (name, user) = read_user(&mut input)?;
                 users.put(&name, user.map(Arc::new));
@@ -113,11 +121,17 @@ fn flushes(mut input: Reader<'_>) -> Result<usize, ReplayError> {
         match input.byte()? {
             op::KEY => drop(input.bytes()?),
             op::FLUSH => count += 1,
+            op::ADOPT => drop(read_adopted(&mut input)?),
             op::USER => drop(read_user(&mut input)?),
             op => replay_one(&mut nowhere, 0, &Blob::new(), op, &mut input, None)?,
         }
     }
     Ok(count)
+}
+
+fn read_adopted(input: &mut Reader<'_>) -> Result<(u32, u64), Corrupt> {
+    let epoch = u32::try_from(input.int()?).map_err(|_| Corrupt("an epoch"))?;
+    Ok((epoch, input.int()?))
 }
 
 fn read_user(input: &mut Reader<'_>) -> Result<(Blob, Option<User>), Corrupt> {

@@ -13,7 +13,7 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 use crate::acl::{Denial, User};
 pub use crate::block::Block;
 use crate::client::{Client, ClientId, Grant};
-use crate::codec::put_bytes;
+use crate::codec::{put_bytes, put_int};
 use crate::command::{Command, Effect};
 pub use crate::edit::Edit;
 use crate::hub::{Event, Hub};
@@ -802,6 +802,21 @@ impl<'a> Txn<'a> {
         }
         let old = self.space.flush(self.seq);
         self.journal.undo(|| Undo::Flush(Box::new(old)));
+    }
+
+    /// Removes every key, and takes those that the store has of a later epoch: so many.
+    pub fn adopt(&mut self, epoch: u32, records: u64) {
+        self.flush();
+        self.only_read = false;
+        if let Some(touched) = &mut self.touched {
+            // Any of them may be there now.
+            let known = self.hub.watched_keys().chain(self.hub.awaited_keys());
+            touched.extend(known.map(Touched::Changed));
+        }
+        self.space.adopt(epoch, records);
+        self.journal.bytes.push(op::ADOPT);
+        put_int(&mut self.journal.bytes, epoch.into());
+        put_int(&mut self.journal.bytes, records);
     }
 
     /// Forgets every script kept for `EVALSHA`.

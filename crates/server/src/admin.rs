@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use dormouse_database::{BackupError, Error, Listing, Service, Summary};
+use dormouse_database::{
+    BackupError, Error, ExportError, ImportError, ImportOptions, Imported, Listing, Service, Summary,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Frame, Incoming};
@@ -202,13 +204,39 @@ impl From<BackupError> for Refusal {
     }
 }
 
+impl From<ImportError> for Refusal {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Service(error) => error.into(),
+            error => Self(StatusCode::BAD_REQUEST, error.to_string()),
+        }
+    }
+}
+
+impl From<ExportError> for Refusal {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Service(error) => error.into(),
+            ExportError::Refused(text) => Self(StatusCode::BAD_REQUEST, text),
+            error => Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+}
+
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
     let path: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
     let answer = match (request.method(), &path[..]) {
         (&Method::GET, ["v2", "dormouse", "backup", name]) => backup(shared, name),
+        (&Method::GET, ["v2", "dormouse", "export", name]) => {
+            export(shared, name, request.uri().query().unwrap_or_default()).await
+        }
         (&Method::POST, ["v2", "dormouse", "restore", name]) => {
             let name = (*name).to_owned();
             restore(shared, name, request.into_body()).await.map(|value| whole(&value))
+        }
+        (&Method::POST, ["v2", "dormouse", "import", name]) => {
+            let (name, query) = ((*name).to_owned(), request.uri().query().unwrap_or_default().to_owned());
+            import(shared, &name, &query, request.into_body()).await.map(|value| whole(&value))
         }
         _ => route(shared, request).await.map(|value| whole(&value)),
     };
@@ -228,11 +256,19 @@ fn whole(value: &Value) -> Response<Answer> {
 fn backup(shared: &Shared, name: &str) -> Result<Response<Answer>, Refusal> {
     let name = find(&shared.service, name)?.name;
     let service = Arc::clone(&shared.service);
+    Ok(streamed("a backup", move |out| service.backup(&name, moment(), out)))
+}
+
+/// What somebody writes, as an answer.
+fn streamed<T, E: std::fmt::Display>(
+    what: &'static str,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, E> + Send + 'static,
+) -> Response<Answer> {
     let (pieces, stream) = mpsc::channel(PIECES_MAX);
     tokio::task::spawn_blocking(move || {
         let mut out = BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces.clone()));
-        if let Err(error) = service.backup(&name, moment(), &mut out) {
-            tracing::warn!(database = name, %error, "a backup was not finished");
+        if let Err(error) = write(&mut out) {
+            tracing::warn!(%error, "{what} was not finished");
             // The client must not take what it has for all there is.
             let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
         }
@@ -240,24 +276,64 @@ fn backup(shared: &Shared, name: &str) -> Result<Response<Answer>, Refusal> {
     let mut response = Response::new(Answer::Stream(stream));
     let kind = http::HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-    Ok(response)
+    response
 }
 
-async fn restore(shared: &Shared, name: String, mut body: Incoming) -> Result<Value, Refusal> {
+/// Writes an RDB file of a database. The query: `version=N`.
+async fn export(shared: &Shared, name: &str, query: &str) -> Result<Response<Answer>, Refusal> {
+    let name = find(&shared.service, name)?.name;
+    let wrong = || Refusal(StatusCode::BAD_REQUEST, format!("'{query}' is not something an export can be told"));
+    let version = query.strip_prefix("version=").and_then(|version| version.parse().ok()).ok_or_else(wrong)?;
     let service = Arc::clone(&shared.service);
+    let looking = tokio::task::spawn_blocking(move || service.export(&name, version, moment()));
+    let export = looking.await.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
+    Ok(streamed("an export", move |out| export.write(out)))
+}
+
+/// Hands what comes to who may wait for it, on another thread.
+async fn with_body<T: Send + 'static>(
+    mut body: Incoming,
+    take: impl FnOnce(&mut Sent) -> T + Send + 'static,
+) -> Result<T, Refusal> {
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
-    let restoring =
-        tokio::task::spawn_blocking(move || service.restore(&name, moment(), &mut Sent { pieces, here: Bytes::new() }));
+    let taking = tokio::task::spawn_blocking(move || take(&mut Sent { pieces, here: Bytes::new() }));
     while let Some(frame) = body.frame().await {
         let piece = match frame {
             Ok(frame) => frame.into_data().map_or(Ok(Bytes::new()), Ok),
             Err(error) => Err(io::Error::other(error)),
         };
-        // Who restores may have stopped at an error. The client learns of that once it has sent everything.
+        // Who takes may have stopped at an error. The client learns of that once it has sent everything.
         let _ = sender.send(piece).await;
     }
     drop(sender);
-    let restored = restoring.await.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    taking.await.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+/// Reads an RDB file into a database. The query: `index=N`, `replace`, `skip-modules`.
+async fn import(shared: &Shared, name: &str, query: &str, body: Incoming) -> Result<Value, Refusal> {
+    let name = find(&shared.service, name)?.name;
+    let mut options = ImportOptions::default();
+    for word in query.split('&').filter(|word| !word.is_empty()) {
+        let wrong = || Refusal(StatusCode::BAD_REQUEST, format!("'{word}' is not something an import can be told"));
+        match word.split_once('=') {
+            None if word == "replace" => options.replace = true,
+            None if word == "skip-modules" => options.skip_modules = true,
+            Some(("index", index)) => options.index = Some(index.parse().map_err(|_| wrong())?),
+            _ => return Err(wrong()),
+        }
+    }
+    let service = Arc::clone(&shared.service);
+    let imported = with_body(body, move |sent| service.import(&name, options, &moment, sent)).await??;
+    let Imported { keys, expired, empty, skipped, libraries, modules, bytes, .. } = imported;
+    Ok(json!({
+        "keys": keys, "expired": expired, "empty": empty, "skipped": skipped, "libraries": libraries, "modules": modules,
+        "bytes": bytes,
+    }))
+}
+
+async fn restore(shared: &Shared, name: String, body: Incoming) -> Result<Value, Refusal> {
+    let service = Arc::clone(&shared.service);
+    let restored = with_body(body, move |sent| service.restore(&name, moment(), sent)).await?;
     let (listing, Summary { name, taken_ms, records, users, bytes, .. }) = restored?;
     let mut shown = shared.describe(&listing, true);
     shown["backup"] = json!({

@@ -32,10 +32,10 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// Which server is meant.
 #[derive(Args, Clone, Debug)]
-struct Of {
+pub(crate) struct Of {
     /// Data directory of the running server
     #[arg(long, value_name = "DIR", env = "DORMOUSE_DATA", default_value = crate::config::DATA_DEFAULT, global = true)]
-    data: PathBuf,
+    pub(crate) data: PathBuf,
 }
 
 /// A backup to be taken.
@@ -108,7 +108,7 @@ enum Act {
 }
 
 /// A path segment: names that could not be one are refused by the server anyway.
-fn segment(name: &str) -> anyhow::Result<&str> {
+pub(crate) fn segment(name: &str) -> anyhow::Result<&str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || !name.bytes().all(plain) {
         bail!("there is no database '{name}'");
@@ -134,12 +134,12 @@ pub(crate) fn run(db: &Db) -> anyhow::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot print")
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 /// Sends one request to the admin socket of a data directory.
-async fn send<B>(data: &Path, method: Method, path: &str, body: B) -> anyhow::Result<Response<Incoming>>
+pub(crate) async fn send<B>(data: &Path, method: Method, path: &str, body: B) -> anyhow::Result<Response<Incoming>>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -154,7 +154,7 @@ where
 }
 
 /// The JSON of an answer. An error of the server is one here.
-async fn read(response: Response<Incoming>) -> anyhow::Result<Value> {
+pub(crate) async fn read(response: Response<Incoming>) -> anyhow::Result<Value> {
     let status = response.status();
     let bytes = response.into_body().collect().await?.to_bytes();
     let value: Value = serde_json::from_slice(&bytes).context("the server's answer is not JSON")?;
@@ -173,7 +173,7 @@ fn ask(data: &Path, method: Method, path: &str, body: Option<&Value>) -> anyhow:
 }
 
 /// Shows how far a stream has got, to people.
-fn progress(what: &'static str, of: Option<u64>) -> anyhow::Result<ProgressBar> {
+pub(crate) fn progress(what: &'static str, of: Option<u64>) -> anyhow::Result<ProgressBar> {
     if !io::stderr().is_terminal() {
         return Ok(ProgressBar::hidden());
     }
@@ -189,22 +189,27 @@ fn progress(what: &'static str, of: Option<u64>) -> anyhow::Result<ProgressBar> 
 /// A backup, from the server into a file.
 pub(crate) fn backup(asked: &Backup) -> anyhow::Result<()> {
     let path = format!("/v2/dormouse/backup/{}", segment(&asked.name)?);
-    let bar = progress("backing up", None)?;
+    download(&asked.of.data, &path, &asked.to, "backing up")
+}
+
+/// What the server streams, into a file.
+pub(crate) fn download(data: &Path, path: &str, to: &str, what: &'static str) -> anyhow::Result<()> {
+    let bar = progress(what, None)?;
     let exchange = async {
-        let response = send(&asked.of.data, Method::GET, &path, Full::<Bytes>::default()).await?;
+        let response = send(data, Method::GET, path, Full::<Bytes>::default()).await?;
         if !response.status().is_success() {
             return read(response).await.map(drop);
         }
-        let mut out = Output::open(&asked.to)?;
+        let mut out = Output::open(to)?;
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
-            let frame = frame.context("the server stopped before the backup was whole; see its log")?;
+            let frame = frame.context("the server stopped before all of it was there; see its log")?;
             if let Ok(piece) = frame.into_data() {
-                out.write.write_all(&piece).with_context(|| format!("cannot write {}", asked.to))?;
+                out.write.write_all(&piece).with_context(|| format!("cannot write {to}"))?;
                 bar.inc(piece.len() as u64);
             }
         }
-        out.finish().with_context(|| format!("cannot write {}", asked.to))
+        out.finish().with_context(|| format!("cannot write {to}"))
     };
     runtime()?.block_on(exchange)?;
     bar.finish();
@@ -221,7 +226,7 @@ impl Output {
     fn open(to: &str) -> anyhow::Result<Self> {
         if to == "-" {
             if io::stdout().is_terminal() {
-                bail!("a backup is not for a terminal: name a file with --to, or redirect the output");
+                bail!("this is not for a terminal: name a file, or redirect the output");
             }
             return Ok(Self { write: Box::new(io::stdout()), file: None });
         }
@@ -242,9 +247,9 @@ impl Output {
 }
 
 /// A backup on its way to the server.
-struct Upload {
-    input: Box<dyn Read + Send>,
-    bar: ProgressBar,
+pub(crate) struct Upload {
+    pub(crate) input: Box<dyn Read + Send>,
+    pub(crate) bar: ProgressBar,
 }
 
 impl Body for Upload {
@@ -266,16 +271,20 @@ impl Body for Upload {
     }
 }
 
+/// A file or standard input, and how long it is if that is known.
+pub(crate) fn open_input(from: &str) -> anyhow::Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if from == "-" {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let file = File::open(from).with_context(|| format!("cannot read {from}"))?;
+    let about = file.metadata()?;
+    Ok((Box::new(file), about.is_file().then_some(about.len())))
+}
+
 /// A backup, from a file into a new database.
 pub(crate) fn restore(asked: &Restore) -> anyhow::Result<()> {
     let path = format!("/v2/dormouse/restore/{}", segment(&asked.name)?);
-    let (input, bytes): (Box<dyn Read + Send>, Option<u64>) = if asked.from == "-" {
-        (Box::new(io::stdin()), None)
-    } else {
-        let file = File::open(&asked.from).with_context(|| format!("cannot read {}", asked.from))?;
-        let bytes = file.metadata()?.len();
-        (Box::new(file), Some(bytes))
-    };
+    let (input, bytes) = open_input(&asked.from)?;
     let bar = progress("restoring", bytes)?;
     let upload = Upload { input, bar: bar.clone() };
     let exchange = async { read(send(&asked.of.data, Method::POST, &path, upload).await?).await };

@@ -13,7 +13,9 @@ use clap::{Args, Parser, Subcommand};
 use dormouse_storage::Durability;
 use serde::Deserialize;
 
+use crate::check::Check;
 use crate::cli::{Backup, Db, Restore};
+use crate::transfer::{Export, Import};
 
 /// Where REST listens unless told otherwise.
 const HTTP_DEFAULT: &str = "127.0.0.1:8079";
@@ -53,6 +55,12 @@ enum Command {
     Backup(Backup),
     /// Make a database of a backup
     Restore(Restore),
+    /// Write a database as an RDB file for Redis or Valkey
+    Export(Export),
+    /// Bring the keys of an RDB file of Redis or Valkey into a database
+    Import(Import),
+    /// Say whether a data directory is sound, while no server uses it
+    Check(Check),
 }
 
 /// What to do.
@@ -65,6 +73,12 @@ pub(crate) enum Task {
     Backup(Backup),
     /// Have a running one read a backup.
     Restore(Restore),
+    /// Have a running one write an RDB file.
+    Export(Export),
+    /// Have a running one read an RDB file.
+    Import(Import),
+    /// Check a data directory.
+    Check(Check),
 }
 
 const LONG_ABOUT: &str = "\
@@ -307,6 +321,9 @@ impl Cli {
             Some(Command::Db(db)) => return Ok(Task::Db(db)),
             Some(Command::Backup(backup)) => return Ok(Task::Backup(backup)),
             Some(Command::Restore(restore)) => return Ok(Task::Restore(restore)),
+            Some(Command::Export(export)) => return Ok(Task::Export(export)),
+            Some(Command::Check(check)) => return Ok(Task::Check(check)),
+            Some(Command::Import(import)) => return Ok(Task::Import(import)),
             Some(Command::Serve(more)) => settings = more.or(settings),
             None => {}
         }

@@ -5,6 +5,7 @@
 //! process that does something else, such as a test.
 
 mod admin;
+mod check;
 mod cli;
 mod clock;
 mod config;
@@ -12,6 +13,7 @@ mod durable;
 mod embedded;
 mod housekeeping;
 mod http;
+mod live;
 mod mailbox;
 mod panics;
 mod patience;
@@ -20,6 +22,7 @@ mod resp;
 mod running;
 #[cfg(test)]
 mod testing;
+mod transfer;
 mod welcome;
 mod worker;
 
@@ -60,13 +63,20 @@ pub fn main() -> ExitCode {
         .with_target(false)
         .log_internal_errors(false)
         .init();
+    let task = Cli::parse().task();
+    if let Ok(Task::Check(check)) = &task {
+        return check::run(check).inspect_err(complain).unwrap_or(ExitCode::FAILURE);
+    }
     panics::end_the_process();
     let logged = |error: &anyhow::Error| tracing::error!("{error:#}");
-    let outcome = match Cli::parse().task() {
+    let outcome = match task {
         Ok(Task::Serve(config)) => serve(&config).inspect_err(logged),
         Ok(Task::Db(db)) => cli::run(&db).inspect_err(complain),
         Ok(Task::Backup(backup)) => cli::backup(&backup).inspect_err(complain),
         Ok(Task::Restore(restore)) => cli::restore(&restore).inspect_err(complain),
+        Ok(Task::Export(export)) => transfer::export(&export).inspect_err(complain),
+        Ok(Task::Import(import)) => transfer::import(&import).inspect_err(complain),
+        Ok(Task::Check(_)) => Ok(()),
         Err(error) => Err(error).inspect_err(logged),
     };
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -28,10 +28,10 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{Error, Result};
 pub use faulty::{Fault, FaultyDisk};
 pub use lock::DirectoryLock;
-pub use log::{DroppedTail, Log, LogOptions, Recovery};
+pub use log::{DroppedTail, Log, LogOptions, Recovery, check_log};
 pub use store::{
-    Batch, FaultyStore, KEY_BYTES_MAX, KEY_BYTES_MIN, MemoryStore, Snapshot, Store, StoreOptions, VALUE_BYTES_MAX,
-    open_store,
+    Batch, CheckedStore, FaultyStore, KEY_BYTES_MAX, KEY_BYTES_MIN, MemoryStore, Snapshot, Store, StoreOptions,
+    VALUE_BYTES_MAX, check_store, open_store,
 };
 
 /// The position of a record in the log. The first record is 1 and each record adds one; 0 is "nothing yet".

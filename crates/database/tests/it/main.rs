@@ -4,7 +4,9 @@
 
 mod acl;
 mod backup;
+mod check;
 mod functions;
+mod import;
 mod random;
 mod residency;
 mod sessions;

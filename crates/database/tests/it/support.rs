@@ -77,6 +77,19 @@ pub(crate) struct Bed {
     seed: Cell<u64>,
 }
 
+fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 pub(crate) fn words(line: &str) -> Vec<&[u8]> {
     line.split_whitespace().map(str::as_bytes).collect()
 }
@@ -94,7 +107,43 @@ impl Bed {
         bed
     }
 
-    fn open(&mut self) {
+    /// Where its data is.
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A stop, in order.
+    pub(crate) fn close(&mut self) {
+        self.talk = None;
+        self.service().close().unwrap();
+        self.service = None;
+    }
+
+    /// What a process leaves that was killed: the log is not closed.
+    pub(crate) fn cut(&mut self) {
+        let dir = tempfile::tempdir().unwrap();
+        self.service().log().sync().unwrap();
+        copy_all(&self.data(), &dir.path().join("data"));
+        self.talk = None;
+        self.service = None;
+        self.dir = dir;
+    }
+
+    /// A copy of its directory.
+    pub(crate) fn copied(&self) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        copy_all(&self.data(), &dir.path().join("data"));
+        dir
+    }
+
+    /// On a directory that is there.
+    pub(crate) fn on(dir: tempfile::TempDir, now_us: u64) -> Self {
+        let mut bed = Self { dir, memory_bytes_max: 1 << 30, service: None, talk: None, now_us, seed: Cell::new(0) };
+        bed.open();
+        bed
+    }
+
+    pub(crate) fn open(&mut self) {
         let options = Options {
             dir: self.dir.path().join("data"),
             durability: Durability::Always,

@@ -24,7 +24,12 @@ static TABLE: [u64; 256] = {
 
 /// The checksum of some bytes.
 pub(super) fn of(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |remainder, &byte| TABLE[usize::from(remainder as u8 ^ byte)] ^ remainder >> 8)
+    more(0, bytes)
+}
+
+/// The checksum of what has one already, and of some bytes behind it.
+pub(super) fn more(checksum: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(checksum, |remainder, &byte| TABLE[usize::from(remainder as u8 ^ byte)] ^ remainder >> 8)
 }
 
 #[cfg(test)]
@@ -32,5 +37,6 @@ mod tests {
     #[test]
     fn the_check_value_is_the_published_one() {
         assert_eq!(super::of(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
+        assert_eq!(super::more(super::of(b"1234"), b"56789"), super::of(b"123456789"));
     }
 }

@@ -11,6 +11,7 @@
 //! within a budget, and one that is not exactly right is refused: nothing of it is ever stored.
 
 mod checksum;
+mod file;
 mod functions;
 pub(crate) mod listpack;
 mod lzf;
@@ -24,14 +25,17 @@ mod real;
 #[cfg(test)]
 mod tests;
 
+pub use self::file::{FileError, FileLimits, FileReader, FileVersion, FileWriter, Found, Held, Item};
 pub use self::functions::{dump_libraries, restore_libraries};
-pub use self::read::restore;
-pub use self::write::dump;
+pub use self::read::{restore, value_of};
+pub use self::write::{body, dump};
 
 /// The version we write: that of Redis 7.0.
 const VERSION: u16 = 10;
 /// The newest version we read: that of Redis 7.4 to 8.4. From 7.0 on, versions added encodings and changed none.
 const VERSION_MAX: u16 = 12;
+/// The version of Valkey 9, which counts on its own from 80.
+const VERSION_VALKEY: u16 = 80;
 /// Bytes of version and checksum.
 const FOOTER_BYTES: usize = 10;
 
@@ -58,6 +62,8 @@ mod encoding {
     pub(super) const STREAM_2: u8 = 19;
     pub(super) const SET_LISTPACK: u8 = 20;
     pub(super) const STREAM_3: u8 = 21;
+    /// Valkey 9's, of hashes whose fields have deadlines. In Redis the number stands for something that was never released.
+    pub(super) const HASH_DEADLINES_VALKEY: u8 = 22;
     pub(super) const HASH_DEADLINES: u8 = 24;
     pub(super) const HASH_LISTPACK_DEADLINES: u8 = 25;
     pub(super) const LIBRARY: u8 = 245;
@@ -107,11 +113,23 @@ pub fn seal(mut payload: Vec<u8>) -> Vec<u8> {
     payload
 }
 
+/// Encoding and value of a payload of `DUMP` that is whole and no newer than we are, and its version.
+pub fn opened(payload: &[u8]) -> Result<(&[u8], u16), RestoreError> {
+    let body = unseal(payload)?;
+    Ok((body, u16::from_le_bytes([payload[body.len()], payload[body.len() + 1]])))
+}
+
 /// The encoding and value of a payload that is whole and no newer than we are.
 fn unseal(payload: &[u8]) -> Result<&[u8], RestoreError> {
     let at = payload.len().checked_sub(FOOTER_BYTES).ok_or(RestoreError::Footer)?;
     let (checked, checksum) = payload.split_at(payload.len() - 8);
     let version = u16::from_le_bytes([payload[at], payload[at + 1]]);
     let whole = checksum::of(checked).to_le_bytes() == checksum;
-    if whole && version <= VERSION_MAX { Ok(&payload[..at]) } else { Err(RestoreError::Footer) }
+    if !whole || version > VERSION_MAX && version != VERSION_VALKEY {
+        return Err(RestoreError::Footer);
+    }
+    if version != VERSION_VALKEY && payload[0] == encoding::HASH_DEADLINES_VALKEY {
+        return Err(RestoreError::Format);
+    }
+    Ok(&payload[..at])
 }

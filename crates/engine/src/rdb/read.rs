@@ -32,11 +32,16 @@ mod node {
 
 /// The value in a payload, which may take up to `bytes_max` of memory, near enough.
 pub fn restore(payload: &[u8], bytes_max: usize) -> Result<Value> {
-    let mut cursor = Cursor::expanding(unseal(payload)?, bytes_max);
+    // Redis has no empty collections, and neither have we.
+    value_of(unseal(payload)?, bytes_max)?.ok_or(RestoreError::Format)
+}
+
+/// The value in a payload without its footer; `None` for a collection without elements. As for [`restore`] otherwise.
+pub fn value_of(body: &[u8], bytes_max: usize) -> Result<Option<Value>> {
+    let mut cursor = Cursor::expanding(body, bytes_max);
     let value = value(&mut cursor, &mut Budget(bytes_max))?;
     cursor.end()?;
-    // Redis has no empty collections, and neither have we.
-    if value.is_void() { Err(RestoreError::Format) } else { Ok(value) }
+    Ok(Some(value).filter(|value| !value.is_void()))
 }
 
 fn value(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {
@@ -55,6 +60,7 @@ fn value(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {
         encoding::SET_INTSET => set(&mut Intset::new(&cursor.string()?)?, budget),
         encoding::SET_LISTPACK => set(&mut Listpack::new(&cursor.string()?)?, budget),
         encoding::HASH_DEADLINES => hash_with_deadlines(cursor, budget),
+        encoding::HASH_DEADLINES_VALKEY => valkey_hash_with_deadlines(cursor, budget),
         encoding::HASH_LISTPACK_DEADLINES => packed_hash_with_deadlines(cursor, budget),
         encoding::HASH_ZIPMAP => hash(&mut Zipmap::new(&cursor.string()?)?, budget),
         encoding::HASH_ZIPLIST => hash(&mut Ziplist::new(&cursor.string()?)?, budget),
@@ -156,6 +162,21 @@ fn hash_with_deadlines(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<V
         if distance != 0 {
             let at = first.checked_add(distance - 1).ok_or(RestoreError::Format)?;
             add_deadline(&mut hash, field, at)?;
+        }
+    }
+    Ok(hash.into_value())
+}
+
+/// Valkey's form: each field and value before its deadline, of which -1 is none.
+fn valkey_hash_with_deadlines(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {
+    let mut hash = Hash::default();
+    for _ in 0..cursor.length()? {
+        let field = budget.blob(Part::Bytes(cursor.string()?))?;
+        let value = budget.blob(Part::Bytes(cursor.string()?))?;
+        add_field(&mut hash, field.clone(), value)?;
+        match i64::from_le_bytes(cursor.array()?) {
+            -1 => {}
+            at => add_deadline(&mut hash, field, u64::try_from(at).map_err(|_| RestoreError::Format)?)?,
         }
     }
     Ok(hash.into_value())

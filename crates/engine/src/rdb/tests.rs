@@ -18,7 +18,7 @@ pub(super) struct Fixture {
 
 impl Fixture {
     /// Encoding and value without the footer.
-    fn body(&self) -> &[u8] {
+    pub(super) fn body(&self) -> &[u8] {
         &self.payload[..self.payload.len() - super::FOOTER_BYTES]
     }
 

@@ -13,6 +13,11 @@ const INTEGER_TEXT_BYTES_MAX: usize = 11;
 
 /// What `DUMP` answers; nothing for an array, whose payload of Redis 8.8 is not documented.
 pub fn dump(value: &Value) -> Option<Vec<u8>> {
+    body(value).map(seal)
+}
+
+/// The same without its footer, as it stands in a file.
+pub fn body(value: &Value) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(value.memory_bytes() / 2 + 32);
     match value {
         Value::String(string) => {
@@ -45,7 +50,7 @@ pub fn dump(value: &Value) -> Option<Vec<u8>> {
         }
         Value::Array(_) => return None,
     }
-    Some(seal(out))
+    Some(out)
 }
 
 fn put_hash_with_deadlines(out: &mut Vec<u8>, hash: &Hash) {

@@ -14,5 +14,6 @@ mod once;
 mod start;
 mod support;
 mod tracking;
+mod transfer;
 mod two;
 mod waiting;

@@ -168,6 +168,16 @@ impl Gathered {
     }
 }
 
+/// Reads a log as [`Log::open`] does, with the same verdict, and changes no file; but a log without a segment is none here: what
+/// was opened once has one. The caller holds the [`crate::DirectoryLock`].
+pub fn check_log(dir: &Path, after: Lsn, replay: impl FnMut(Lsn, &[u8]) -> Result<()>) -> Result<Recovery> {
+    let listing = segments::list(&RealDisk, dir)?;
+    if listing.sequences.is_empty() {
+        return Err(Error::Corrupt { path: dir.to_owned(), offset: 0, what: "the log has no segment".into() });
+    }
+    Ok(recover(&RealDisk, dir, &listing, after, replay)?.recovery)
+}
+
 /// How many bytes of log came after the last trim.
 #[derive(Default)]
 struct Tail {

@@ -70,6 +70,18 @@ struct Merge {
 
 impl LsmStore {
     pub(super) fn open(dir: &Path, options: &StoreOptions) -> Result<Self> {
+        let mut store = Self::open_idle(dir, options)?;
+        let merger = Arc::clone(&store.shared);
+        let merging = std::thread::Builder::new()
+            .name("store-merge".into())
+            .spawn(move || merger.merge_until_closed())
+            .map_err(|error| Error::io("starting the store's merging thread", error))?;
+        store.merging = Some(merging);
+        Ok(store)
+    }
+
+    /// Without the thread that merges: for who only looks.
+    pub(super) fn open_idle(dir: &Path, options: &StoreOptions) -> Result<Self> {
         let (next, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
         let config = config(dir, options, &next, &visible);
         let tree = config.open().map_err(|error| translate("opening the store", dir, error))?;
@@ -80,12 +92,15 @@ impl LsmStore {
         let held = Mutex::default();
         let shared = Arc::new(Shared { dir: dir.to_owned(), tree, visible, held, merge, changed: Condvar::new() });
         let applied = AtomicU64::new(shared.read_applied()?);
-        let merger = Arc::clone(&shared);
-        let merging = std::thread::Builder::new()
-            .name("store-merge".into())
-            .spawn(move || merger.merge_until_closed())
-            .map_err(|error| Error::io("starting the store's merging thread", error))?;
-        Ok(Self { shared, applied, failed: Mutex::new(None), merging: Some(merging) })
+        Ok(Self { shared, applied, failed: Mutex::new(None), merging: None })
+    }
+
+    /// The files that hold what the store has, each with the checksum it had when it was written.
+    pub(super) fn files(&self) -> Vec<(PathBuf, u128)> {
+        let version = self.shared.tree.current_version();
+        let tables = version.iter_tables().map(|table| (table.path.to_path_buf(), table.checksum().into_u128()));
+        let blobs = version.blob_files.iter().map(|file| (file.path().to_owned(), file.checksum().into_u128()));
+        tables.chain(blobs).collect()
     }
 }
 
