@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
-use dormouse_engine::{Libraries, Reader, Record, Stored, User, hash};
+use dormouse_engine::{Expiring, Libraries, Reader, Record, Stored, User, hash};
 use dormouse_proto::Blob;
 use dormouse_storage::{Batch, Snapshot, VALUE_BYTES_MAX};
 
@@ -268,7 +268,7 @@ pub(crate) fn restore(
             "it was written by a newer version, which is the one to restore it with".into(),
         ));
     }
-    let mut summary = Summary::default();
+    let (mut summary, mut expiring) = (Summary::default(), Expiring::default());
     let mut batch = Batch::default();
     let mut is_first = true;
     loop {
@@ -290,8 +290,10 @@ pub(crate) fn restore(
                 let (key, record) = split(&payload).ok_or_else(wrong)?;
                 let read = Record::read(record).map_err(|_| frames.damaged("a record does not read"))?;
                 let hash = hash(key);
-                if let Some(due) = Stored::of(&read.value, read.expires_at).due() {
-                    batch.put(layout::deadline(id, 0, due, hash, key), Vec::new());
+                let stored = Stored::of(&read.value, read.expires_at);
+                expiring.add(stored);
+                if let Some(due) = stored.due() {
+                    batch.put(layout::deadline(id, 0, due, hash, key), layout::deadline_note(due));
                 }
                 batch.put(layout::record(id, 0, hash, key), record.to_vec());
                 summary.seq = summary.seq.max(read.seq);
@@ -319,7 +321,7 @@ pub(crate) fn restore(
             apply(&std::mem::take(&mut batch))?;
         }
     }
-    let meta = Meta { seq: summary.seq, epoch: 0, flushed_seq: 0, records: summary.records };
+    let meta = Meta { seq: summary.seq, records: summary.records, expiring: Some(expiring), ..Meta::default() };
     batch.put(layout::meta(id), meta.write());
     apply(&batch)?;
     summary.bytes = frames.bytes;

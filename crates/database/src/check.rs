@@ -191,7 +191,7 @@ impl Looking<'_> {
                     return Err(Corrupt("in the index of deadlines, though it dies"));
                 }
             }
-            Place::Deadline(id, epoch, _, at, key) => {
+            Place::Deadline(id, epoch, at, key) => {
                 self.report.deadlines += 1;
                 *counts.entry(id).or_default().deadlines.entry(epoch).or_default() += 1;
                 if hash(key) != at {
@@ -340,7 +340,8 @@ impl Looking<'_> {
 }
 
 fn is_indexed(store: &dyn Store, id: DatabaseId, epoch: u32, due: Due, key: &[u8]) -> bool {
-    store.get(&layout::deadline(id, epoch, due, hash(key), key)).is_ok_and(|found| found.is_some())
+    let note = store.get(&layout::deadline(id, epoch, due, hash(key), key));
+    note.is_ok_and(|note| note.is_some_and(|note| note == layout::deadline_note(due)))
 }
 
 /// What a command answers on the catalogue: its texts, in a row. What is not there, or fails, is empty.

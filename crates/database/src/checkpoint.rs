@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dormouse_engine::{Entry, Record, Stored};
+use dormouse_engine::{Entry, Expiring, Record, Stored};
 use dormouse_proto::Blob;
 use dormouse_storage::{Batch, Log, Lsn, Store};
 use parking_lot::MutexGuard;
@@ -116,10 +116,10 @@ impl<'a> Round<'a> {
             let state = database.hold_patiently();
             (state.meta, state.space.adopted())
         };
-        let mut records = match adopted {
-            _ if epoch == old.epoch => old.records,
-            Some((adopted, records)) if epoch == adopted => records,
-            _ => 0,
+        let mut counts = match adopted {
+            _ if epoch == old.epoch => (old.records, old.expiring.unwrap_or_default()),
+            Some(adopted) if epoch == adopted.epoch => (adopted.records, adopted.expiring),
+            _ => Counts::default(),
         };
         let mut staged = Vec::new();
         let mut changes = Batch::default();
@@ -136,7 +136,7 @@ impl<'a> Round<'a> {
                 }
                 let Some((hash, key)) = waiting.pop() else { break };
                 let Some(entry) = state.space.find(hash, &key).filter(|entry| entry.dirty) else { continue };
-                let after = stage(&mut changes, &mut records, (id, epoch), (hash, &key), entry);
+                let after = stage(&mut changes, &mut counts, (id, epoch), (hash, &key), entry);
                 staged.push(Staged { hash, key, seq: entry.seq, after });
             }
             MutexGuard::unlock_fair(state);
@@ -146,14 +146,16 @@ impl<'a> Round<'a> {
             waiting.clear();
             staged.clear();
             changes = Batch::default();
-            records = match state.space.adopted() {
-                Some((adopted, records)) if adopted == state.space.epoch() => records,
-                _ => 0,
+            counts = match state.space.adopted() {
+                Some(adopted) if adopted.epoch == state.space.epoch() => (adopted.records, adopted.expiring),
+                _ => Counts::default(),
             };
         }
-        let meta = Meta { seq: state.seq, epoch: state.space.epoch(), flushed_seq: state.space.flushed_seq(), records };
+        let (records, expiring) = (counts.0, Some(counts.1));
+        let (epoch_now, flushed_seq) = (state.space.epoch(), state.space.flushed_seq());
+        let meta = Meta { seq: state.seq, epoch: epoch_now, flushed_seq, records, expiring };
         let libraries = state.space.shelf().to_store();
-        let adopted = state.space.adopted().map(|(adopted, _)| adopted);
+        let adopted = state.space.adopted().map(|adopted| adopted.epoch);
         let dirty = state.hub.users.are_dirty();
         let changed = if dirty { Arc::make_mut(&mut state.hub.users).take_changed() } else { BTreeSet::new() };
         let users = Arc::clone(&state.hub.users);
@@ -229,7 +231,7 @@ impl Part<'_> {
         {
             let mut state = self.database.hold_patiently();
             state.meta = self.meta;
-            if state.space.adopted().is_some_and(|(adopted, _)| adopted <= self.meta.epoch) {
+            if state.space.adopted().is_some_and(|adopted| adopted.epoch <= self.meta.epoch) {
                 state.space.forget_adopted();
             }
             state.reaped_until.clear();
@@ -253,10 +255,13 @@ impl Part<'_> {
     }
 }
 
+/// How many records there are, and how many with deadlines.
+type Counts = (u64, Expiring);
+
 /// Puts one key into the batch, with its place in the index of deadlines. Returns what the store has of it then.
 fn stage(
     batch: &mut Batch,
-    records: &mut u64,
+    (records, expiring): &mut Counts,
     (id, epoch): (DatabaseId, u32),
     (hash, key): (u64, &[u8]),
     entry: &Entry,
@@ -271,7 +276,13 @@ fn stage(
         batch.delete(old);
     }
     if let Some(new) = index(after) {
-        batch.put(new, Vec::new());
+        batch.put(new, after.due().map(layout::deadline_note).unwrap_or_default());
+    }
+    if before.exists() {
+        expiring.take(before);
+    }
+    if after.exists() {
+        expiring.add(after);
     }
     *records += u64::from(!before.exists() && after.exists());
     *records = records.saturating_sub(u64::from(before.exists() && !after.exists()));

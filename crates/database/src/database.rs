@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dormouse_engine::{
-    Block, Client, ClientId, Command, Done, Due, Effect, Hub, Keyspace, Libraries, Moment, NO_REPLICAS, OUT_OF_MEMORY,
-    Outcome, Parts, Patient, Publication, Queued, Record, Source, SourceError, Stop, Ticket, Txn, Users, Waiting,
-    Watchdog, by_name, hash,
+    Client, ClientId, Command, Done, Due, Effect, Hub, Keyspace, Libraries, Moment, NO_REPLICAS, OUT_OF_MEMORY,
+    Outcome, Parts, Patient, Publication, Queued, Record, Source, SourceError, Stop, Sweep, Ticket, Txn, Users,
+    Waiting, Watchdog, by_name, hash,
 };
 use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
@@ -29,11 +29,14 @@ use crate::quiet::Quiet;
 use crate::record::write_record;
 use crate::recovery::Found;
 use crate::script_control::{Leash, ScriptControl};
-use crate::work::{LongJob, Ran, Unparked, Work};
+use crate::work::{LongJob, Ran, Work};
 
 mod clients;
+mod parked;
 
 pub(crate) use clients::refused;
+
+use parked::Parked;
 
 /// Keys removed in one go because their deadlines have passed.
 const REAP_KEYS_MAX: usize = 128;
@@ -89,17 +92,6 @@ pub enum Delivery {
     },
 }
 
-struct Parked {
-    command: &'static Command,
-    args: Vec<Blob>,
-    keys: Vec<Blob>,
-    /// Whether it is to be run again when a key went, too.
-    even_if_gone: bool,
-    on_timeout: Reply,
-    client: Client,
-    once: Option<Arc<Once>>,
-}
-
 /// What the lock guards.
 pub(crate) struct State {
     pub(crate) space: Keyspace,
@@ -135,6 +127,8 @@ pub struct Database {
     /// Whether a long script holds, or is about to take, the lock.
     long: AtomicBool,
     long_turn: Mutex<()>,
+    /// Held by a walk over all keys that takes several steps.
+    sweep_turn: Mutex<()>,
     pub(crate) script: ScriptControl,
     /// Changes put off while a long script held the lock; see [`Self::soon`].
     put_off: Mutex<Vec<PutOff>>,
@@ -238,6 +232,7 @@ impl Database {
             }),
             long: AtomicBool::new(false),
             long_turn: Mutex::new(()),
+            sweep_turn: Mutex::new(()),
             script: ScriptControl::default(),
             put_off: Mutex::default(),
             has_put_off: AtomicBool::new(false),
@@ -273,16 +268,18 @@ impl Database {
         self.used_ms.load(Ordering::Relaxed)
     }
 
-    /// When the next of its keys, or a part of one, dies: in milliseconds since the Unix epoch.
+    /// When the next of its keys, or a part of one, dies, or a parked command is to be run again: in milliseconds since the
+    /// Unix epoch.
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
         let mut state = self.hold()?;
-        let here = [state.space.next_deadline(), state.space.next_part()].into_iter().flatten().min();
+        let here = [state.space.next_deadline(), state.space.next_part(), state.next_retry_ms()];
         let (start, until) = layout::deadlines_until(self.id, state.space.epoch(), u64::MAX - 1);
         let from = start.max(std::mem::take(&mut state.reaped_until));
-        let first = if state.space.cold() == 0 { Ok(Vec::new()) } else { self.store.scan_keys(&from, &until, 1) };
+        let first = if state.space.cold() == 0 { Ok(Vec::new()) } else { self.store.scan(&from, &until, 1) };
         state.reaped_until = from;
-        let cold = first.ok().and_then(|found| layout::split_deadline(found.first()?).ok().map(|(due, ..)| due.at));
-        here.into_iter().chain(cold).min()
+        let at = |(key, note): &(bytes::Bytes, bytes::Bytes)| Some(layout::split_deadline(key, note).ok()?.0.at);
+        let cold = first.ok().and_then(|found| found.first().and_then(at));
+        here.into_iter().flatten().chain(cold).min()
     }
 
     /// Whether somebody waits here for something to come: a message, an element, a command to watch.
@@ -405,8 +402,12 @@ impl Database {
         }
     }
 
-    /// Runs a long job to its end. `limit` ends it when its time is up; so does [`Self::kill_script`].
+    /// Runs a long job to its end. A walk over all keys lets others have the database between its steps. `limit` ends a script
+    /// when its time is up; so does [`Self::kill_script`].
     pub fn run_long(&self, job: &mut LongJob, moment: Moment, limit: &dyn Watchdog) -> Ran {
+        if let Some(sweep) = job.sweep.take() {
+            return self.run_in_steps(job, sweep, moment);
+        }
         let _turn = self.long_turn.lock();
         self.long.store(true, Ordering::Release);
         self.script.killed.store(false, Ordering::Release);
@@ -447,6 +448,36 @@ impl Database {
         })
     }
 
+    /// Goes on with a walk over all keys until it is done, held up by whoever else wants the database. One at a time.
+    fn run_in_steps(&self, job: &mut LongJob, mut sweep: Box<Sweep>, moment: Moment) -> Ran {
+        let _turn = self.sweep_turn.lock();
+        let Some(Queued { command, args }) = job.queue.first() else {
+            return Ran::Done { reply: Reply::Null, after: Lsn(0) };
+        };
+        let args: Vec<&[u8]> = args.iter().map(Blob::as_slice).collect();
+        loop {
+            let mut state = self.hold_patiently();
+            self.reap_held(&mut state, moment);
+            let cold = self.cold(&state);
+            let mut txn = Txn::begin(state.parts(&cold, &mut job.client, &Patient, moment), false);
+            txn.may_pause(Some(sweep));
+            let outcome = txn.run_timed(command, &args);
+            let done = txn.finish();
+            let after = self.commit(&mut state, &done, None, moment);
+            let reply = match outcome {
+                Err(Stop::Unfinished(rest)) => {
+                    sweep = rest;
+                    MutexGuard::unlock_fair(state);
+                    continue;
+                }
+                Ok(reply) => reply,
+                Err(Stop::Error(error)) => error.into(),
+                Err(Stop::Block(_) | Stop::Aborted) => CommandError::NotBusy.into(),
+            };
+            return Ran::Done { reply, after };
+        }
+    }
+
     /// Whether a long script holds the database.
     pub fn is_busy(&self) -> bool {
         self.long.load(Ordering::Acquire)
@@ -471,6 +502,9 @@ impl Database {
         let mut txn = Txn::begin(state.parts(&cold, client, watchdog, moment), undoable);
         if txn.client().waiting == Waiting::EndsAtOnce {
             txn.forbid_blocking();
+        }
+        if !undoable {
+            txn.may_pause(None);
         }
         let outcome = match work {
             // Checked before, but the user may have changed since.
@@ -512,6 +546,10 @@ impl Database {
             Err(Stop::Error(error)) => Ran::Done { reply: error.into(), after },
             Err(Stop::Block(block)) => state.park(client, work, block, once),
             Err(Stop::Aborted) => Ran::Done { reply: CommandError::NotBusy.into(), after },
+            Err(Stop::Unfinished(sweep)) => {
+                let job = work.to_job(client.clone(), once.cloned());
+                Ran::Long(Box::new(LongJob { sweep: Some(sweep), ..job }))
+            }
         })
     }
 
@@ -525,19 +563,13 @@ impl Database {
         let mut written = VecDeque::new();
         let after = self.record(state, done, note, &mut written);
         state.send_invalidations();
-        let mut moment = moment;
-        while let Some(key) = written.pop_front() {
-            for ticket in state.hub.waiters(&key) {
-                // The one before may have taken the last.
-                let gone = state.space.find(hash(&key), &key).is_none_or(|entry| entry.value.is_none());
-                if gone && !state.parked.get(&ticket).is_some_and(|parked| parked.even_if_gone) {
-                    continue;
-                }
-                // Each served command draws its own numbers.
-                moment.seed = moment.seed.wrapping_add(1);
-                self.serve(state, ticket, moment, &mut written);
-            }
-        }
+        self.wake(state, written, moment);
+        self.note_memory(state);
+        after
+    }
+
+    /// Notes what others look at without holding the database.
+    fn note_memory(&self, state: &State) {
         let bytes = state.space.memory_bytes();
         self.memory_bytes.store(bytes as u64, Ordering::Relaxed);
         let wants_replicas = state.hub.settings.replicas_min > 0;
@@ -546,7 +578,6 @@ impl Database {
             self.restricted.store(restricted, Ordering::Relaxed);
         }
         self.note_busy_after(state);
-        after
     }
 
     pub(crate) fn note_busy_after(&self, state: &State) {
@@ -618,60 +649,6 @@ impl Database {
         after
     }
 
-    /// Runs a parked command again; if it now has an answer, sends it.
-    fn serve(&self, state: &mut State, ticket: Ticket, moment: Moment, written: &mut VecDeque<Blob>) {
-        let Some(mut parked) = state.parked.remove(&ticket) else { return };
-        let cold = self.cold(state);
-        let args: Vec<&[u8]> = parked.args.iter().map(Blob::as_slice).collect();
-        let mut txn = Txn::begin(state.parts(&cold, &mut parked.client, &Patient, moment), false);
-        txn.resume();
-        let outcome = match txn.check(parked.command, &args) {
-            Ok(()) => txn.run_timed(parked.command, &args),
-            Err(denial) => Err(refused(&denial, parked.command, txn.client()).into()),
-        };
-        let done = txn.finish();
-        let note = parked.once.as_ref().and_then(|once| state.note(once, &outcome, false, moment));
-        let after = self.record(state, &done, note, written);
-        let reply = match outcome {
-            Ok(reply) => reply,
-            Err(Stop::Error(error)) => error.into(),
-            Err(Stop::Block(_) | Stop::Aborted) => {
-                state.parked.insert(ticket, parked);
-                state.send_invalidations();
-                return;
-            }
-        };
-        state.end_wait(ticket, &parked);
-        if let Some(outbox) = state.outboxes.get(&parked.client.id) {
-            outbox.deliver(Delivery::Unparked { reply, after });
-        }
-        state.send_invalidations();
-    }
-
-    /// A parked command gives up.
-    pub fn unpark(&self, ticket: Ticket) -> Unparked {
-        let Some(mut state) = self.hold() else { return Unparked::Busy };
-        match state.unpark(ticket) {
-            Some(reply) => Unparked::Reply(reply),
-            None => Unparked::Answered,
-        }
-    }
-
-    /// Ends the wait of a client's command, with an error or as if its time were up. Whether it waited; `None` while a long
-    /// script holds the database.
-    pub fn unblock(&self, client: ClientId, with_error: bool) -> Option<bool> {
-        let mut state = self.hold()?;
-        let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == client;
-        let Some(ticket) = state.parked.iter().find(theirs).map(|(&ticket, _)| ticket) else { return Some(false) };
-        let on_timeout = state.unpark(ticket);
-        let error = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-        let reply = if with_error { Some(error.into()) } else { on_timeout };
-        if let Some((outbox, reply)) = state.outboxes.get(&client).zip(reply) {
-            outbox.deliver(Delivery::Unparked { reply, after: Lsn(0) });
-        }
-        Some(true)
-    }
-
     /// Shows a command that needs no keys to clients that see every one.
     pub fn show(&self, line: impl FnOnce() -> Blob + Send + 'static) {
         self.soon(move |state| {
@@ -681,14 +658,13 @@ impl Database {
         });
     }
 
-    /// A parked command's client has gone: it takes nothing with it.
-    pub fn abandon(&self, ticket: Ticket) {
-        self.soon(move |state| drop(state.unpark(ticket)));
-    }
-
-    /// Removes some of the keys whose deadlines have passed, in memory and in the store. Whether there are more.
+    /// Removes some of the keys whose deadlines have passed, in memory and in the store, and runs parked commands again whose
+    /// time has come. Whether there is more to do.
     pub fn reap(&self, moment: Moment) -> bool {
-        self.hold().is_some_and(|mut state| self.reap_held(&mut state, moment))
+        self.hold().is_some_and(|mut state| {
+            self.retry(&mut state, moment);
+            self.reap_held(&mut state, moment)
+        })
     }
 
     fn reap_held(&self, state: &mut State, moment: Moment) -> bool {
@@ -729,14 +705,14 @@ impl Database {
         }
         let (start, until) = layout::deadlines_until(self.id, state.space.epoch(), now_ms);
         let from = start.max(std::mem::take(&mut state.reaped_until));
-        let due = self.store.scan_keys(&from, &until, REAP_KEYS_MAX).unwrap_or_else(|error| {
+        let due = self.store.scan(&from, &until, REAP_KEYS_MAX).unwrap_or_else(|error| {
             tracing::error!(database = self.id.0, %error, "deadlines could not be read");
             Vec::new()
         });
-        state.reaped_until = due.last().map_or(from, |last| [last, &[0][..]].concat());
+        state.reaped_until = due.last().map_or(from, |(last, _)| [last, &[0][..]].concat());
         found.more = due.len() >= REAP_KEYS_MAX;
-        for place in due {
-            if let Ok((due, hash, key)) = layout::split_deadline(&place)
+        for (place, note) in due {
+            if let Ok((due, hash, key)) = layout::split_deadline(&place, &note)
                 && state.space.is_cold(hash, key)
             {
                 found.keys.push((hash, Blob::from(key), due));
@@ -857,22 +833,6 @@ struct How<'a> {
 }
 
 impl State {
-    /// Forgets a parked command; its reply for that case, unless it was answered before.
-    fn unpark(&mut self, ticket: Ticket) -> Option<Reply> {
-        let parked = self.parked.remove(&ticket)?;
-        self.end_wait(ticket, &parked);
-        self.hub.count_elsewhere(parked.command, None);
-        Some(parked.on_timeout)
-    }
-
-    /// A parked command waits no longer.
-    fn end_wait(&mut self, ticket: Ticket, parked: &Parked) {
-        self.hub.stop_waiting(ticket, parked.client.id, &parked.keys);
-        if let Some(once) = &parked.once {
-            self.notes.end(once);
-        }
-    }
-
     /// The note of work that has run to an answer; that is left out if it is secret.
     fn note(&self, once: &Once, outcome: &Outcome, is_secret: bool, moment: Moment) -> Option<Note> {
         let (now_ms, mut limits) = (moment.now_ms(), self.notes.limits);
@@ -882,7 +842,7 @@ impl State {
         match outcome {
             Ok(reply) => Note::of(once, reply, now_ms, &limits),
             Err(Stop::Error(error)) => Note::of(once, &error.clone().into(), now_ms, &limits),
-            Err(Stop::Block(_) | Stop::Aborted) => None,
+            Err(Stop::Block(_) | Stop::Aborted | Stop::Unfinished(_)) => None,
         }
     }
 
@@ -939,29 +899,6 @@ impl State {
             !was_dead && (lost || space.find(hash, key).is_some_and(dead))
         };
         self.hub.is_broken(client.id) || client.watching.iter().any(&mut died)
-    }
-
-    fn park(&mut self, client: &Client, work: Work<'_>, block: Block, once: Option<&Arc<Once>>) -> Ran {
-        let Work::One(command, args) = work else {
-            return Ran::Done { reply: block.on_timeout, after: Lsn(0) };
-        };
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.hub.wait(ticket, client.id, &block.keys, block.even_if_gone);
-        if let Some(once) = once {
-            self.notes.begin(once);
-        }
-        let parked = Parked {
-            command,
-            args: block.again.unwrap_or_else(|| args.iter().map(|arg| Blob::from(*arg)).collect()),
-            keys: block.keys,
-            even_if_gone: block.even_if_gone,
-            on_timeout: block.on_timeout,
-            client: client.clone(),
-            once: once.cloned(),
-        };
-        self.parked.insert(ticket, parked);
-        Ran::Parked { ticket, timeout_ms: block.timeout_ms }
     }
 
     /// Sends lines to clients that see every command.

@@ -9,7 +9,9 @@
 use std::io::Read;
 
 use dormouse_engine::rdb::{FileError, FileLimits, FileReader, Found, Item, dump_libraries};
-use dormouse_engine::{Client, ClientId, Door, Grant, Limits, Moment, Patient, Record, Stop, Stored, Txn, find, hash};
+use dormouse_engine::{
+    Adopted, Client, ClientId, Door, Expiring, Grant, Limits, Moment, Patient, Record, Stop, Stored, Txn, find, hash,
+};
 use dormouse_proto::{Blob, CommandError};
 use dormouse_storage::{Batch, Store};
 
@@ -83,6 +85,8 @@ fn refused(why: impl Into<String>) -> ImportError {
 /// What is in the store, for a database to adopt.
 pub(crate) struct Staged {
     pub(crate) imported: Imported,
+    /// How many keys have deadlines.
+    expiring: Expiring,
     /// A payload of libraries of functions.
     libraries: Option<Vec<u8>>,
 }
@@ -103,6 +107,7 @@ struct Stager<'a, A> {
     apply: A,
     batch: Batch,
     imported: Imported,
+    expiring: Expiring,
     libraries: Vec<Vec<u8>>,
 }
 
@@ -123,6 +128,7 @@ pub(crate) fn stage(
         apply,
         batch: Batch::default(),
         imported: Imported::default(),
+        expiring: Expiring::default(),
         libraries: Vec::new(),
     };
     let staged = stager.read(input)?;
@@ -178,7 +184,7 @@ impl<A: FnMut(&Batch) -> Result<(), ImportError>> Stager<'_, A> {
         self.imported.bytes = file.at();
         (self.apply)(&std::mem::take(&mut self.batch))?;
         let libraries = (!self.libraries.is_empty()).then(|| dump_libraries(self.libraries.iter().map(Vec::as_slice)));
-        Ok(Staged { imported: self.imported, libraries })
+        Ok(Staged { imported: self.imported, expiring: self.expiring, libraries })
     }
 
     fn library(&mut self, text: Vec<u8>) -> Result<(), ImportError> {
@@ -225,8 +231,10 @@ impl<A: FnMut(&Batch) -> Result<(), ImportError>> Stager<'_, A> {
             return Err(refused(format!("the value of the key \"{}\" takes too much memory", key.escape_ascii())));
         }
         let hash = hash(key);
-        if let Some(due) = Stored::of(&value, expires_at).due() {
-            self.batch.put(layout::deadline(self.id, self.epoch, due, hash, key), Vec::new());
+        let stored = Stored::of(&value, expires_at);
+        self.expiring.add(stored);
+        if let Some(due) = stored.due() {
+            self.batch.put(layout::deadline(self.id, self.epoch, due, hash, key), layout::deadline_note(due));
         }
         let mut record = Vec::new();
         // No transaction made it: whoever reads it depends on the one that adopts it.
@@ -267,7 +275,7 @@ impl Database {
             state.skip_seq();
             return Err(refused(format!("its libraries of functions cannot be loaded: {error}")));
         }
-        txn.adopt(epoch, staged.imported.keys);
+        txn.adopt(Adopted { epoch, records: staged.imported.keys, expiring: staged.expiring });
         let done = txn.finish();
         let awaited: Vec<Blob> = state.hub.awaited_keys().collect();
         let cold = self.cold(&state);
@@ -285,7 +293,7 @@ fn adopt_libraries(txn: &mut Txn<'_>, payload: Option<&[u8]>, replace: bool) -> 
     let mut run = |args: &[&[u8]]| match txn.run(find(args)?.command, args) {
         Ok(_) => Ok(()),
         Err(Stop::Error(error)) => Err(error),
-        Err(Stop::Block(_) | Stop::Aborted) => Err(CommandError::Busy),
+        Err(Stop::Block(_) | Stop::Aborted | Stop::Unfinished(_)) => Err(CommandError::Busy),
     };
     if replace {
         run(&[b"FUNCTION", b"FLUSH"])?;

@@ -3,7 +3,8 @@
 //! ```text
 //! 00 'hash-seed'                                           the seed of the hash that orders keys, 8 bytes
 //! 01 database:4 epoch:4 hash:8 key                         a record (engine's `Record`)
-//! 02 database:4 epoch:4 deadline:8 hash:8 part:1 key       nothing: the index of deadlines, of keys (0) or parts of values (1)
+//! 02 database:4 epoch:4 deadline:8 hash:8 part:1 key       the index of deadlines, of keys (0) or parts of values (1): nothing,
+//!                                                          or 1 with a key of which a part would die later
 //! 03 database:4                                            a database's counts (`Meta`)
 //! 04 database:4 hash:8 key                                 transaction:8 and note of a request that runs once (`once.rs`)
 //! 05 database:4 transaction:8                              the same note's age and size, oldest first
@@ -15,7 +16,7 @@
 //! Numbers are big endian, so that byte order is number order: a database, an epoch of it, and a range of hashes are each
 //! one range of keys. Emptying a database begins a new epoch; the old one is deleted at the next checkpoint.
 
-use dormouse_engine::{Corrupt, Cursor, Due};
+use dormouse_engine::{Corrupt, Cursor, Due, Expiring};
 
 use crate::DatabaseId;
 
@@ -27,7 +28,9 @@ const NOTE_ORDER: u8 = 5;
 const NOTE_COUNTS: u8 = 6;
 const LIBRARIES: u8 = 7;
 const USER: u8 = 8;
-const META_VERSION: u8 = 1;
+/// Counts with those of deadlines, and without them.
+const META_VERSION: u8 = 2;
+const META_VERSION_SHORT: u8 = 1;
 
 /// Key of the hash seed.
 pub(crate) const HASH_SEED: &[u8] = b"\x00hash-seed";
@@ -92,13 +95,25 @@ pub(crate) fn deadlines_until(id: DatabaseId, epoch: u32, now_ms: u64) -> (Vec<u
     (from, until)
 }
 
-/// Deadline, hash and key of a deadline's key.
-pub(crate) fn split_deadline(key: &[u8]) -> Result<(Due, u64, &[u8]), Corrupt> {
+/// Every deadline of a database, as a range.
+pub(crate) fn deadlines(id: DatabaseId, epoch: u32) -> (Vec<u8>, Vec<u8>) {
+    let from = prefix(DEADLINE, id, epoch);
+    (from.clone(), next(from))
+}
+
+/// What stands behind the key of a deadline.
+pub(crate) fn deadline_note(due: Due) -> Vec<u8> {
+    if due.parts_later { vec![1] } else { Vec::new() }
+}
+
+/// Deadline, hash and key of a deadline's key and note.
+pub(crate) fn split_deadline<'a>(key: &'a [u8], note: &[u8]) -> Result<(Due, u64, &'a [u8]), Corrupt> {
     let rest = key.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
     let (deadline, rest) = rest.ok_or(Corrupt("the key of a deadline"))?;
     let (hash, rest) = rest.split_first_chunk::<8>().ok_or(Corrupt("the key of a deadline"))?;
     let (part, key) = rest.split_first().ok_or(Corrupt("the key of a deadline"))?;
-    Ok((Due { at: u64::from_be_bytes(*deadline), part: *part != 0 }, u64::from_be_bytes(*hash), key))
+    let due = Due { at: u64::from_be_bytes(*deadline), part: *part != 0, parts_later: note == [1] };
+    Ok((due, u64::from_be_bytes(*hash), key))
 }
 
 /// Key of a user.
@@ -174,7 +189,7 @@ pub(crate) fn everything(id: DatabaseId) -> impl Iterator<Item = (Vec<u8>, Vec<u
 pub(crate) enum Place<'a> {
     HashSeed,
     Record(DatabaseId, u32, u64, &'a [u8]),
-    Deadline(DatabaseId, u32, Due, u64, &'a [u8]),
+    Deadline(DatabaseId, u32, u64, &'a [u8]),
     Meta(DatabaseId),
     Note(DatabaseId),
     NoteOrder(DatabaseId),
@@ -199,7 +214,8 @@ impl<'a> Place<'a> {
         match kind {
             Some(RECORD) => split_record(key).and_then(|(hash, key)| Ok(Self::Record(id, number(5)?, hash, key))),
             Some(DEADLINE) => {
-                split_deadline(key).and_then(|(due, hash, key)| Ok(Self::Deadline(id, number(5)?, due, hash, key)))
+                let (_, hash, key) = split_deadline(key, b"")?;
+                Ok(Self::Deadline(id, number(5)?, hash, key))
             }
             Some(META) => ends_at(5, Self::Meta(id)),
             Some(NOTE) if key.len() >= 13 => Ok(Self::Note(id)),
@@ -239,28 +255,45 @@ pub(crate) struct Meta {
     pub(crate) flushed_seq: u64,
     /// How many records the epoch has.
     pub(crate) records: u64,
+    /// How many of them have deadlines. Nobody knows where they were counted by a release that did not.
+    pub(crate) expiring: Option<Expiring>,
 }
 
 impl Meta {
     pub(crate) fn write(self) -> Vec<u8> {
-        let mut out = vec![META_VERSION];
+        let mut out = vec![if self.expiring.is_some() { META_VERSION } else { META_VERSION_SHORT }];
         out.extend(self.seq.to_be_bytes());
         out.extend(self.epoch.to_be_bytes());
         out.extend(self.flushed_seq.to_be_bytes());
         out.extend(self.records.to_be_bytes());
+        if let Some(Expiring { keys, with_parts, deadlines }) = self.expiring {
+            out.extend(keys.to_be_bytes());
+            out.extend(with_parts.to_be_bytes());
+            out.extend(deadlines.to_be_bytes());
+        }
         out
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Corrupt> {
         let wrong = Corrupt("the counts of a database");
         let (&version, rest) = bytes.split_first().ok_or(wrong)?;
-        let fields: [u8; 28] = rest.try_into().map_err(|_| wrong)?;
-        let long = |at: usize| fields[at..at + 8].iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
-        if version != META_VERSION {
+        if !matches!(version, META_VERSION | META_VERSION_SHORT) {
             return Err(Corrupt("counts of a version this release knows"));
         }
+        let (fields, rest) = rest.split_first_chunk::<28>().ok_or(wrong)?;
+        let number = |bytes: &[u8]| bytes.iter().fold(0_u128, |value, &byte| value << 8 | u128::from(byte));
+        let long = |at: usize| number(&fields[at..at + 8]) as u64;
+        let expiring = match (version, rest.len()) {
+            (META_VERSION_SHORT, 0) => None,
+            (META_VERSION, 32) => Some(Expiring {
+                keys: number(&rest[..8]) as u64,
+                with_parts: number(&rest[8..16]) as u64,
+                deadlines: number(&rest[16..]),
+            }),
+            _ => return Err(wrong),
+        };
         let epoch = fields[8..12].iter().fold(0, |value, &byte| value << 8 | u32::from(byte));
-        Ok(Self { seq: long(0), epoch, flushed_seq: long(12), records: long(20) })
+        Ok(Self { seq: long(0), epoch, flushed_seq: long(12), records: long(20), expiring })
     }
 }
 
@@ -273,8 +306,9 @@ mod tests {
         let (id, hash) = (DatabaseId(7), 0x0102_0304_0506_0708);
         assert_eq!(split_record(&record(id, 3, hash, b"k")), Ok((hash, &b"k"[..])));
         for part in [false, true] {
-            let due = Due { at: 99, part };
-            assert_eq!(split_deadline(&deadline(id, 3, due, hash, b"k")), Ok((due, hash, &b"k"[..])));
+            let due = Due { at: 99, part, parts_later: !part };
+            let note = deadline_note(due);
+            assert_eq!(split_deadline(&deadline(id, 3, due, hash, b"k"), &note), Ok((due, hash, &b"k"[..])));
         }
         assert_eq!(split_user(&user(id, b"name")), Ok(&b"name"[..]));
         assert!((users(id).0..users(id).1).contains(&user(id, &[255; 9])));
@@ -288,9 +322,20 @@ mod tests {
         assert!(from <= record(id, 3, hash, b"") && record(id, 3, u64::MAX, &[255; 40]) < until);
         assert!(record(id, 3, hash | 0xffff, &[255; 9]) < records_of_step(id, 3, hash));
         let (from, until) = deadlines_until(id, 3, 99);
-        assert!((from..until).contains(&deadline(id, 3, Due { at: 99, part: true }, u64::MAX, &[255; 9])));
-        let counts = Meta { seq: 1 << 40, epoch: 2, flushed_seq: 3, records: 1 << 33 };
-        assert_eq!(Meta::read(&counts.write()), Ok(counts));
-        assert!(Meta::read(b"").is_err() && Meta::read(&[9; 29]).is_err());
+        assert!((from..until).contains(&deadline(
+            id,
+            3,
+            Due { at: 99, part: true, parts_later: false },
+            u64::MAX,
+            &[255; 9]
+        )));
+        let expiring = Expiring { keys: 5, with_parts: 6, deadlines: 1 << 70 };
+        for expiring in [None, Some(expiring)] {
+            let counts = Meta { seq: 1 << 40, epoch: 2, flushed_seq: 3, records: 1 << 33, expiring };
+            let bytes = counts.write();
+            assert_eq!(Meta::read(&bytes), Ok(counts));
+            assert!((0..bytes.len()).all(|cut| Meta::read(&bytes[..cut]).is_err()));
+        }
+        assert!(Meta::read(&[9; 29]).is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
-use dormouse_engine::{Keyspace, Reader, User, Users, replay};
+use dormouse_engine::{Corrupt, Expiring, Keyspace, Reader, User, Users, replay};
 use dormouse_storage::{Log, LogOptions, Lsn, Store};
 
 use crate::DatabaseId;
@@ -18,6 +18,9 @@ use crate::layout::{self, Meta};
 use crate::once::{Note, Notes, StoredNotes};
 use crate::record::{LogRecord, read_record};
 use crate::service::Error;
+
+/// Deadlines that are read at once when they are counted.
+const DEADLINES_PER_PAGE: usize = 1_000;
 
 /// A database as recovery found it.
 pub(crate) struct Found {
@@ -35,8 +38,9 @@ impl Default for Found {
 }
 
 impl Found {
-    fn new(meta: Meta) -> Self {
-        let space = Keyspace::with_cold(meta.records, meta.epoch, meta.flushed_seq);
+    fn new(mut meta: Meta) -> Self {
+        let expiring = *meta.expiring.get_or_insert_default();
+        let space = Keyspace::with_cold(meta.records, expiring, meta.epoch, meta.flushed_seq);
         Self { meta, space, users: Users::default(), seq: meta.seq, notes: Notes::default() }
     }
 }
@@ -82,7 +86,12 @@ pub(crate) fn load(store: &dyn Store, id: DatabaseId) -> Result<Found, Error> {
     let what = |what: &str, corrupt| Error::Corrupt { place: format!("{what} in the store"), corrupt };
     let mut found = Found::default();
     if let Some(meta) = store.get(&layout::meta(id))? {
-        found = Found::new(Meta::read(&meta).map_err(|corrupt| what("the counts of a database", corrupt))?);
+        let mut meta = Meta::read(&meta).map_err(|corrupt| what("the counts of a database", corrupt))?;
+        if meta.expiring.is_none() {
+            let counted = count_deadlines(store, id, meta.epoch)?;
+            meta.expiring = Some(counted.map_err(|corrupt| what("a deadline", corrupt))?);
+        }
+        found = Found::new(meta);
     }
     if let Some(counts) = store.get(&layout::note_counts(id))? {
         let counts = StoredNotes::read(&counts).map_err(|corrupt| what("the counts of notes", corrupt))?;
@@ -96,6 +105,30 @@ pub(crate) fn load(store: &dyn Store, id: DatabaseId) -> Result<Found, Error> {
     Ok(found)
 }
 
+/// Counts deadlines by their index, where a release wrote the counts that knew none of these: once, as the next checkpoint that
+/// has something to say notes them.
+fn count_deadlines(
+    store: &dyn Store,
+    id: DatabaseId,
+    epoch: u32,
+) -> Result<Result<Expiring, Corrupt>, dormouse_storage::Error> {
+    let (mut from, until) = layout::deadlines(id, epoch);
+    let mut expiring = Expiring::default();
+    loop {
+        let page = store.scan(&from, &until, DEADLINES_PER_PAGE)?;
+        for (key, note) in &page {
+            match layout::split_deadline(key, note) {
+                Ok((due, ..)) => expiring.add(due.into()),
+                Err(corrupt) => return Ok(Err(corrupt)),
+            }
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == DEADLINES_PER_PAGE => from = [last, &[0][..]].concat(),
+            _ => return Ok(Ok(expiring)),
+        }
+    }
+}
+
 fn apply(
     found: &mut BTreeMap<DatabaseId, Found>,
     store: &Arc<dyn Store>,
@@ -105,7 +138,7 @@ fn apply(
     let place = || format!("record {} of the commit log", lsn.0);
     let corrupt = |corrupt| Error::Corrupt { place: place(), corrupt };
     let LogRecord { id, seq, note, journal } =
-        read_record(record).ok_or_else(|| corrupt(dormouse_engine::Corrupt("a record's head")))?;
+        read_record(record).ok_or_else(|| corrupt(Corrupt("a record's head")))?;
     let database = match found.entry(id) {
         Entry::Occupied(found) => found.into_mut(),
         Entry::Vacant(place) => place.insert(load(&**store, id)?),

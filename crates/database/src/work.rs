@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use dormouse_engine::{Client, Command, Group, Pause, Queued, Ticket};
+use dormouse_engine::{Client, Command, Group, Pause, Queued, Sweep, Ticket};
 use dormouse_proto::{Args, Blob, Reply};
 use dormouse_storage::Lsn;
 
@@ -86,9 +86,11 @@ impl Work<'_> {
         let copy = |args: Args<'_>| args.iter().map(|arg| Blob::from(*arg)).collect();
         match self {
             Self::One(command, args) => {
-                LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client, once }
+                LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client, once, sweep: None }
             }
-            Self::All { queue, watching } => LongJob { queue: queue.to_vec(), all: Some(watching), client, once },
+            Self::All { queue, watching } => {
+                LongJob { queue: queue.to_vec(), all: Some(watching), client, once, sweep: None }
+            }
         }
     }
 }
@@ -140,6 +142,8 @@ pub struct LongJob {
     /// The client, to be given back to its session.
     pub client: Client,
     pub(crate) once: Option<Arc<Once>>,
+    /// What a walk over all keys has so far, which lets others have their turn.
+    pub(crate) sweep: Option<Box<Sweep>>,
 }
 
 impl LongJob {

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use dormouse_proto::Blob;
 
 use crate::command::Command;
+use crate::hub::Hub;
 use crate::table::full_name;
-use crate::tracking::Tracking;
+use crate::tracking::{Mode, Tracking};
 
 /// Names a client within its process; never used twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,6 +147,8 @@ pub struct Client {
     pub pending_bytes: (usize, usize),
     /// Whether its command waits for a key.
     pub blocked: bool,
+    /// Whether it has asked to be spared when clients go to make room, which none does.
+    pub never_evicted: bool,
     /// Whether what it does counts as no use of a key.
     pub leaves_untouched: bool,
     /// Channels it listens to.
@@ -191,27 +194,39 @@ impl Client {
         self.protocol == 2 && self.subscriptions() > 0
     }
 
-    /// The line `CLIENT LIST` and `CLIENT INFO` show.
-    pub fn line(&self, now_ms: u64) -> String {
-        let mut flags: String = [
+    /// Letters for what is special about it, in Redis's order; the hub knows what became of what it tracks and watches.
+    fn flags(&self, hub: &Hub) -> String {
+        let tracking = self.tracking.as_deref();
+        let letters = [
             (self.monitoring, 'O'),
             (self.subscriptions() > 0, 'P'),
             (self.transaction.is_some(), 'x'),
             (self.blocked, 'b'),
+            (tracking.is_some(), 't'),
+            (hub.tracking.is_broken(self.id), 'R'),
+            (tracking.is_some_and(|tracking| tracking.mode == Mode::Broadcast), 'B'),
+            (hub.is_broken(self.id), 'd'),
+            (self.never_evicted, 'e'),
             (self.leaves_untouched, 'T'),
-        ]
-        .into_iter()
-        .filter_map(|(yes, flag)| yes.then_some(flag))
-        .collect();
-        if flags.is_empty() {
-            flags.push('N');
-        }
+        ];
+        let flags: String = letters.into_iter().filter_map(|(yes, letter)| yes.then_some(letter)).collect();
+        if flags.is_empty() { "N".to_owned() } else { flags }
+    }
+
+    /// The client that is told in its place: 0 if there is none, -1 if it tracks nothing.
+    fn redirects_to(&self) -> i64 {
+        self.tracking.as_ref().map_or(-1, |tracking| tracking.redirect.map_or(0, |id| id.0 as i64))
+    }
+
+    /// The line `CLIENT LIST` and `CLIENT INFO` show.
+    pub fn line(&self, now_ms: u64, hub: &Hub) -> String {
+        let flags = self.flags(hub);
         let queued = self.transaction.as_ref().map_or(-1, |transaction| transaction.queue.len() as i64);
         let text = |blob: &Blob| String::from_utf8_lossy(blob).into_owned();
         format!(
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub={} multi={queued} \
              watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
-             user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} tot-net-out={} tot-cmds={}",
+             user={} redir={} resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} tot-net-out={} tot-cmds={}",
             self.id.0,
             self.address,
             self.local_address,
@@ -227,6 +242,7 @@ impl Client {
             self.transaction.as_ref().map_or(0, |transaction| transaction.bytes),
             self.last_command.map_or("NULL".into(), full_name),
             text(&self.user),
+            self.redirects_to(),
             self.protocol,
             text(&self.library_name),
             text(&self.library_version),

@@ -201,6 +201,8 @@ pub struct Hub {
     pub settings: Settings,
     /// Whether dead keys stay until somebody asks for them.
     pub leaves_dead: bool,
+    /// Whether scripts may run commands that are kept from them, as test suites ask with `DEBUG`.
+    pub scripts_run_all: bool,
     /// The most memory that `INFO` has seen used, in bytes.
     pub(crate) peak_bytes: u64,
     /// Bytes that clients who have gone had sent, and were sent.
@@ -485,13 +487,15 @@ impl Hub {
             Denial::Key(_) => self.facts.denied.key += 1,
             Denial::Channel(_) => self.facts.denied.channel += 1,
         }
-        self.acl_log.denied(denial, &name, context, &client.user, client.line(now_ms), now_ms);
+        let line = client.line(now_ms, self);
+        self.acl_log.denied(denial, &name, context, &client.user, line, now_ms);
     }
 
     /// Notes that a client gave a wrong password for a user.
     pub fn note_wrong_password(&mut self, command: &str, user: &[u8], client: &Client, now_ms: u64) {
         self.facts.denied.auth += 1;
-        self.acl_log.not_let_in(command, user, client.line(now_ms), now_ms);
+        let line = client.line(now_ms, self);
+        self.acl_log.not_let_in(command, user, line, now_ms);
     }
 
     // --- keys somebody watches or waits for ----------------------------------------------------------------------

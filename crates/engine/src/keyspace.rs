@@ -2,7 +2,8 @@
 //!
 //! An [`Entry`] is what memory knows about a key: its value, or that it is gone while the store still has it (a
 //! tombstone). A key without an entry is *cold*: the store is the truth, and [`Keyspace::cold`] counts how many such keys
-//! there are, so that nobody asks the store when there is nothing to find. Everything that moves a key between these
+//! there are, so that nobody asks the store when there is nothing to find; how many of those have deadlines is counted beside it,
+//! for `INFO`. Everything that moves a key between these
 //! states goes through this file, which keeps the counts, the expiry index and the list of dirty keys true.
 //!
 //! Nothing here reads a clock: a dead key (past its deadline) stays until someone removes it, and readers ask
@@ -14,9 +15,11 @@ use dormouse_proto::Blob;
 
 use crate::codec::{Corrupt, Reader, put_int};
 use crate::libraries::{Libraries, Shelf};
+use crate::moment::Random;
 use crate::residency::{Heat, Order};
 use crate::scan_map::ScanMap;
 use crate::settings::Encodings;
+use crate::usage::{Frequency, Usage};
 use crate::value::{Type, Value};
 
 /// Version of the layout of a stored record.
@@ -35,20 +38,121 @@ pub struct Due {
     pub at: u64,
     /// Only a part of the value dies then, or several.
     pub part: bool,
+    /// The whole value dies then, and a part of it would have died later.
+    pub parts_later: bool,
+}
+
+impl From<Due> for Stored {
+    /// A record of which nothing but its place in the index is known.
+    fn from(due: Due) -> Self {
+        if due.part { Self(Self::PARTS | due.at.min(Self::AT_MAX)) } else { Self::named(due) }
+    }
+}
+
+/// How many records have deadlines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expiring {
+    /// Those that die as a whole.
+    pub keys: u64,
+    /// Those of which parts die.
+    pub with_parts: u64,
+    /// The sum of the deadlines of the former, in milliseconds since the Unix epoch. Of a value of which a part dies before, the
+    /// part's counts.
+    pub deadlines: u128,
+}
+
+impl Expiring {
+    /// Counts a record.
+    pub fn add(&mut self, stored: Stored) {
+        self.keys += u64::from(stored.expires());
+        self.with_parts += u64::from(stored.has_parts());
+        if stored.expires() {
+            self.deadlines += u128::from(stored.at());
+        }
+    }
+
+    /// A record is no longer among them.
+    pub fn take(&mut self, stored: Stored) {
+        self.keys = self.keys.saturating_sub(stored.expires().into());
+        self.with_parts = self.with_parts.saturating_sub(stored.has_parts().into());
+        if stored.expires() {
+            self.deadlines = self.deadlines.saturating_sub(stored.at().into());
+        }
+    }
+}
+
+/// Keys of a later epoch that were put into the store for a database to take as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// The epoch.
+    pub epoch: u32,
+    /// How many keys.
+    pub records: u64,
+    /// How many of them have deadlines.
+    pub expiring: Expiring,
+}
+
+impl Adopted {
+    /// Writes it as the log has it.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let Expiring { keys, with_parts, deadlines } = self.expiring;
+        for int in [u64::from(self.epoch), self.records, keys, with_parts, (deadlines >> 64) as u64, deadlines as u64] {
+            put_int(out, int);
+        }
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub(crate) fn read(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        let epoch = u32::try_from(input.int()?).map_err(|_| Corrupt("an epoch"))?;
+        let (records, keys, with_parts) = (input.int()?, input.int()?, input.int()?);
+        let deadlines = u128::from(input.int()?) << 64 | u128::from(input.int()?);
+        Ok(Self { epoch, records, expiring: Expiring { keys, with_parts, deadlines } })
+    }
 }
 
 impl Stored {
     /// The store has no record.
     pub const NO: Self = Self(u64::MAX);
-    /// Deadlines have 63 bits; the last one says that a part of the value dies.
-    const PART: u64 = 1 << 63;
+    /// Deadlines have 63 bits; the last one says that parts of the value die. Deadlines of parts are far shorter, so that two more
+    /// bits are free beside them: whether the whole value dies, too, and whether that comes first.
+    const PARTS: u64 = 1 << 63;
+    const WHOLE: u64 = 1 << 62;
+    const WHOLE_FIRST: u64 = 1 << 61;
+    /// The latest deadline beside parts.
+    const AT_MAX: u64 = Self::WHOLE_FIRST - 2;
 
     /// The store has this value with this deadline, 0 for none.
     pub fn of(value: &Value, expires_at: u64) -> Self {
-        match value.next_due() {
-            Some(at) if expires_at == 0 || at < expires_at => Self(Self::PART | at),
-            _ => Self(expires_at),
+        Self::with_parts(value.next_due(), expires_at)
+    }
+
+    fn with_parts(part: Option<u64>, expires_at: u64) -> Self {
+        match part {
+            None => Self(expires_at),
+            Some(part) if expires_at == 0 => Self(Self::PARTS | part.min(Self::AT_MAX)),
+            Some(part) if part < expires_at => Self(Self::PARTS | Self::WHOLE | part.min(Self::AT_MAX)),
+            Some(_) => Self(Self::PARTS | Self::WHOLE | Self::WHOLE_FIRST | expires_at.min(Self::AT_MAX)),
         }
+    }
+
+    /// What the index said of a record that is gone now.
+    const fn named(due: Due) -> Self {
+        let marks = if due.parts_later { Self::PARTS | Self::WHOLE | Self::WHOLE_FIRST } else { 0 };
+        Self(due.at | marks)
+    }
+
+    const fn has_parts(self) -> bool {
+        self.exists() && self.0 & Self::PARTS != 0
+    }
+
+    /// Whether the whole value dies.
+    const fn expires(self) -> bool {
+        self.exists() && if self.0 & Self::PARTS == 0 { self.0 != 0 } else { self.0 & Self::WHOLE != 0 }
+    }
+
+    /// What dies first dies then.
+    const fn at(self) -> u64 {
+        if self.0 & Self::PARTS == 0 { self.0 } else { self.0 & (Self::WHOLE_FIRST - 1) }
     }
 
     /// Whether there is a record.
@@ -60,7 +164,10 @@ impl Stored {
     pub const fn due(self) -> Option<Due> {
         match self {
             Self::NO | Self(0) => None,
-            Self(at) => Some(Due { at: at & !Self::PART, part: at & Self::PART != 0 }),
+            Self(bits) => {
+                let whole_first = bits & Self::PARTS == 0 || bits & Self::WHOLE_FIRST != 0;
+                Some(Due { at: self.at(), part: !whole_first, parts_later: whole_first && self.has_parts() })
+            }
         }
     }
 }
@@ -82,8 +189,8 @@ pub struct Entry {
     pub heat: Heat,
     /// Whether it is a string that was changed in place, which Redis keeps in another form.
     pub raw: bool,
-    /// When it was last used, in seconds since the Unix epoch; what was not in memory was used when it came there.
-    pub used_s: u32,
+    /// When it was last used, or how often it is; what was not in memory was used when it came there.
+    pub(crate) usage: Usage,
 }
 
 impl Entry {
@@ -196,6 +303,16 @@ impl Deadlines {
     }
 }
 
+/// Chance for counters that nothing depends on, so it is the same in every run.
+#[derive(Clone, Debug)]
+struct Dice(Random);
+
+impl Default for Dice {
+    fn default() -> Self {
+        Self(Random::new(0))
+    }
+}
+
 /// How many values of each type are how long, by powers of two: for `INFO keysizes`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sizes(Vec<[u64; SIZES]>);
@@ -242,14 +359,16 @@ pub struct Keyspace {
     dirty: Vec<(u64, Blob)>,
     live: u64,
     cold: u64,
+    /// How many of the cold keys have deadlines.
+    cold_expiring: Expiring,
     bytes: usize,
     epoch: u32,
     flushed_seq: u64,
-    /// The epoch that was last adopted since the store was told of one, and how many keys it had.
-    adopted: Option<(u32, u64)>,
+    /// What was last adopted since the store was told of it.
+    adopted: Option<Adopted>,
     /// How long values in memory are.
     sizes: Sizes,
-    /// Now, for [`Entry::used_s`].
+    /// Now, for [`Entry::usage`].
     now_s: u32,
     /// Tells one transaction's uses of a key from those of the next.
     turn: u8,
@@ -259,14 +378,18 @@ pub struct Keyspace {
     steps: usize,
     /// Keys that came from the store.
     loads: u64,
+    /// How use is counted, and the dice for that.
+    frequency: Option<Frequency>,
+    dice: Dice,
     /// Libraries of functions, which are no keys and stay when the keys go.
     pub(crate) shelf: Shelf,
 }
 
 impl Keyspace {
-    /// A database whose store holds `cold` keys of an epoch that began with transaction `flushed_seq`.
-    pub fn with_cold(cold: u64, epoch: u32, flushed_seq: u64) -> Self {
-        Self { cold, epoch, flushed_seq, ..Self::default() }
+    /// A database whose store holds `cold` keys of an epoch that began with transaction `flushed_seq`, so many of them with
+    /// deadlines.
+    pub fn with_cold(cold: u64, cold_expiring: Expiring, epoch: u32, flushed_seq: u64) -> Self {
+        Self { cold, cold_expiring, epoch, flushed_seq, ..Self::default() }
     }
 
     /// The transaction that last emptied the database.
@@ -299,19 +422,20 @@ impl Keyspace {
         self.map.len()
     }
 
-    /// How many keys in memory have a deadline.
-    pub fn with_deadline(&self) -> usize {
-        self.expiry.set.len()
+    /// How many keys have a deadline.
+    pub fn with_deadline(&self) -> u64 {
+        self.expiry.set.len() as u64 + self.cold_expiring.keys
     }
 
-    /// How many values in memory have parts with deadlines of their own.
-    pub fn with_parts_deadline(&self) -> usize {
-        self.parts.len()
+    /// How many values have parts with deadlines of their own.
+    pub fn with_parts_deadline(&self) -> u64 {
+        self.parts.len() as u64 + self.cold_expiring.with_parts
     }
 
-    /// How long keys in memory that have a deadline live on average, in milliseconds.
+    /// How long keys that have a deadline live on average, in milliseconds.
     pub fn mean_life_ms(&self, now_ms: u64) -> u64 {
-        let mean = self.expiry.sum.checked_div(self.expiry.set.len() as u128);
+        let sum = self.expiry.sum + self.cold_expiring.deadlines;
+        let mean = sum.checked_div(self.with_deadline().into());
         mean.map_or(0, |mean| u64::try_from(mean).unwrap_or(u64::MAX).saturating_sub(now_ms))
     }
 
@@ -320,10 +444,15 @@ impl Keyspace {
         &self.sizes
     }
 
-    /// A transaction begins: what it uses is used now, and once.
-    pub const fn set_now(&mut self, now_ms: u64) {
+    /// A transaction begins: what it uses is used now, and once. Also says how use is counted.
+    pub const fn set_now(&mut self, now_ms: u64, frequency: Option<Frequency>) {
         self.now_s = (now_ms / 1_000) as u32;
         self.turn = self.turn.wrapping_add(1);
+        self.frequency = frequency;
+    }
+
+    const fn new_usage(&self) -> Usage {
+        Usage::new(self.frequency, self.now_s)
     }
 
     /// How many keys memory is ahead of the store by.
@@ -373,10 +502,11 @@ impl Keyspace {
         }
         let Record { value, expires_at, seq } = record;
         let stored = Stored::of(&value, expires_at);
-        let (heat, raw, used_s) = (self.enter(hash), false, self.now_s);
-        let entry = Entry { value: Some(value), expires_at, seq, dirty: false, stored, heat, raw, used_s };
+        let (heat, raw, usage) = (self.enter(hash), false, self.new_usage());
+        let entry = Entry { value: Some(value), expires_at, seq, dirty: false, stored, heat, raw, usage };
         self.count_in(hash, key, &entry);
         self.cold = self.cold.saturating_sub(1);
+        self.cold_expiring.take(stored);
         self.map.insert_hashed(hash, Blob::from(key), entry);
     }
 
@@ -455,9 +585,9 @@ impl Keyspace {
             self.bytes += ENTRY_BYTES + heap_bytes(key);
             let key = Blob::from(key);
             self.dirty.push((hash, key.clone()));
-            let (stored, raw, used_s) = (Stored::NO, false, self.now_s);
+            let (stored, raw, usage) = (Stored::NO, false, self.new_usage());
             let heat = self.enter(hash);
-            let entry = Entry { value, expires_at, seq, dirty: true, stored, heat, raw, used_s };
+            let entry = Entry { value, expires_at, seq, dirty: true, stored, heat, raw, usage };
             self.map.insert_hashed(hash, key, entry);
             return None;
         };
@@ -465,7 +595,11 @@ impl Keyspace {
         entry.expires_at = expires_at;
         entry.seq = seq;
         entry.heat.warm(self.turn);
-        (entry.raw, entry.used_s) = (false, self.now_s);
+        entry.raw = false;
+        entry.usage = match old.0 {
+            Some(_) => entry.usage.used(self.frequency, self.now_s, &mut self.dice.0),
+            None => Usage::new(self.frequency, self.now_s),
+        };
         if !entry.dirty {
             entry.dirty = true;
             self.dirty.push((hash, Blob::from(key)));
@@ -495,7 +629,7 @@ impl Keyspace {
         }
         let seq_before = std::mem::replace(&mut entry.seq, seq);
         entry.heat.warm(self.turn);
-        entry.used_s = self.now_s;
+        entry.usage = entry.usage.used(self.frequency, self.now_s, &mut self.dice.0);
         let size_before = entry.value.as_ref().and_then(Sizes::place);
         let before = entry.value.as_ref().map_or(0, Value::memory_bytes);
         let part_before = entry.value.as_ref().and_then(Value::next_due);
@@ -514,10 +648,10 @@ impl Keyspace {
         })
     }
 
-    /// Says when a key was used last.
-    pub(crate) fn set_used(&mut self, hash: u64, key: &[u8], used_s: u32) {
+    /// Says when a key was used last, or how often it is.
+    pub(crate) fn set_usage(&mut self, hash: u64, key: &[u8], usage: Usage) {
         if let Some(entry) = self.map.get_mut_hashed(hash, key) {
-            entry.used_s = used_s;
+            entry.usage = usage;
         }
     }
 
@@ -526,7 +660,7 @@ impl Keyspace {
         let entry = self.map.get_mut_hashed(hash, key)?;
         entry.heat.warm(self.turn);
         if used {
-            entry.used_s = self.now_s;
+            entry.usage = entry.usage.used(self.frequency, self.now_s, &mut self.dice.0);
         }
         Some(entry)
     }
@@ -540,13 +674,14 @@ impl Keyspace {
     }
 
     /// Takes the keys that the store has of a later epoch, put there for that. The database was just emptied.
-    pub(crate) fn adopt(&mut self, epoch: u32, records: u64) {
+    pub(crate) fn adopt(&mut self, adopted: Adopted) {
         debug_assert!(self.is_empty() && self.resident() == 0, "only an empty database adopts keys");
-        (self.epoch, self.cold, self.adopted) = (epoch, records, Some((epoch, records)));
+        (self.epoch, self.cold, self.cold_expiring) = (adopted.epoch, adopted.records, adopted.expiring);
+        self.adopted = Some(adopted);
     }
 
-    /// The epoch that was last adopted since [`Self::forget_adopted`], and how many keys it had.
-    pub const fn adopted(&self) -> Option<(u32, u64)> {
+    /// What was last adopted since [`Self::forget_adopted`].
+    pub const fn adopted(&self) -> Option<Adopted> {
         self.adopted
     }
 
@@ -562,14 +697,15 @@ impl Keyspace {
     }
 
     /// Removes a cold key without looking at its value: the store said that it is past this deadline.
-    pub(crate) fn bury_cold(&mut self, hash: u64, key: &[u8], deadline: u64, seq: u64) {
+    pub(crate) fn bury_cold(&mut self, hash: u64, key: &[u8], due: Due, seq: u64) {
         self.cold = self.cold.saturating_sub(1);
         self.bytes += ENTRY_BYTES + heap_bytes(key);
         let key = Blob::from(key);
         self.dirty.push((hash, key.clone()));
-        let stored = Stored(deadline);
-        let (heat, raw, used_s) = (self.enter(hash), false, self.now_s);
-        let entry = Entry { value: None, expires_at: 0, seq, dirty: true, stored, heat, raw, used_s };
+        let stored = Stored::named(due);
+        self.cold_expiring.take(stored);
+        let (heat, raw, usage) = (self.enter(hash), false, self.new_usage());
+        let entry = Entry { value: None, expires_at: 0, seq, dirty: true, stored, heat, raw, usage };
         self.map.insert_hashed(hash, key, entry);
     }
 
@@ -657,7 +793,10 @@ impl Keyspace {
         }
         if let Some((key, entry)) = self.map.remove_hashed(hash, key) {
             self.count_out(hash, &key, &entry);
-            self.cold += u64::from(entry.value.is_some());
+            if entry.value.is_some() {
+                self.cold += 1;
+                self.cold_expiring.add(entry.stored);
+            }
         }
         if self.map.len() == 0 {
             self.order = Order::default();
@@ -781,5 +920,37 @@ impl Drop for Loan<'_> {
             }
             self.parts.extend(part.map(|at| (at, self.hash)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_store_has_says_what_dies_and_when() {
+        let due = |at, part, parts_later| Some(Due { at, part, parts_later });
+        for (part, expires_at, expected, expires) in [
+            (None, 0, None, false),
+            (None, 9, due(9, false, false), true),
+            (None, (1 << 63) - 1, due((1 << 63) - 1, false, false), true),
+            (Some(5), 0, due(5, true, false), false),
+            (Some(5), 9, due(5, true, false), true),
+            (Some(9), 5, due(5, false, true), true),
+            (Some(5), 5, due(5, false, true), true),
+        ] {
+            let stored = Stored::with_parts(part, expires_at);
+            assert!(stored.exists());
+            assert_eq!((stored.due(), stored.expires(), stored.has_parts()), (expected, expires, part.is_some()));
+            if let Some(due) = expected.filter(|due| !due.part) {
+                assert_eq!(Stored::named(due), stored, "told from the index alone");
+            }
+            let mut counts = Expiring::default();
+            counts.add(stored);
+            assert_eq!((counts.keys, counts.with_parts), (u64::from(expires), u64::from(part.is_some())));
+            counts.take(stored);
+            assert_eq!(counts, Expiring::default());
+        }
+        assert_eq!((Stored::NO.due(), Stored::NO.expires(), Stored::NO.has_parts()), (None, false, false));
     }
 }

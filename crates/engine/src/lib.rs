@@ -31,6 +31,7 @@ mod script_cache;
 mod settings;
 mod slow_log;
 mod stats;
+mod sweep;
 mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -38,6 +39,7 @@ mod told;
 mod tracking;
 mod txn;
 mod types;
+mod usage;
 mod value;
 mod watchdog;
 
@@ -46,20 +48,22 @@ pub use client::{Client, ClientId, Door, Grant, Queued, Replies, Transaction, Us
 pub use codec::{Corrupt, Reader};
 pub use command::{Channels, Command, Effect, Group, Keys, Needs, Run, Session};
 pub use hub::{Condition, Denied, Event, Facts, Health, Hub, Limits, Notifications, Pause, Running, Ticket};
-pub use keyspace::{Due, Entry, Keyspace, Nothing, Record, Source, SourceError, Stored};
+pub use keyspace::{Adopted, Due, Entry, Expiring, Keyspace, Nothing, Record, Source, SourceError, Stored};
 pub use libraries::{Libraries, Shelf};
 pub use moment::{Moment, Random};
 pub use replay::{ReplayError, replay};
 pub use scan_map::{Cursor, hash, set_hash_seed};
 pub use script_cache::Came;
-pub use settings::{Encodings, Settings, Small};
+pub use settings::{Encodings, Idmp, Settings, Small};
 pub use slow_log::SlowLog;
+pub use sweep::Sweep;
 pub use table::{Found, Place, all, by_name, find, full_name, places};
 pub use tracking::{Mode, Tracking, TrackingTable};
 pub use txn::{
     Block, Done, NO_REPLICAS, OUT_OF_MEMORY, Outcome, Parts, Publication, Reaped, ReapedCold, Stop, Touched, Txn,
 };
 pub use types::monitor::{monitor_line, redacted};
+pub use usage::Frequency;
 pub use value::{Type, Value};
 pub use watchdog::{Patient, Watchdog};
 

@@ -12,7 +12,7 @@ use dormouse_proto::Blob;
 use crate::acl::{User, Users};
 use crate::codec::{Corrupt, Reader};
 use crate::journal::op;
-use crate::keyspace::{Keyspace, Source, SourceError};
+use crate::keyspace::{Adopted, Keyspace, Source, SourceError};
 use crate::libraries::{Change, Library};
 use crate::scan_map::hash;
 use crate::value::{AnyChange, Type, Value};
@@ -63,10 +63,10 @@ pub fn replay(
                 continue;
             }
             op::ADOPT => {
-                let (epoch, records) = read_adopted(&mut input)?;
+                let adopted = Adopted::read(&mut input)?;
                 // If the store was told of it, the keys are not what they were then.
-                if moot == 0 && space.epoch() < epoch {
-                    space.adopt(epoch, records);
+                if moot == 0 && space.epoch() < adopted.epoch {
+                    space.adopt(adopted);
                 }
                 continue;
             }
@@ -121,17 +121,12 @@ fn flushes(mut input: Reader<'_>) -> Result<usize, ReplayError> {
         match input.byte()? {
             op::KEY => drop(input.bytes()?),
             op::FLUSH => count += 1,
-            op::ADOPT => drop(read_adopted(&mut input)?),
+            op::ADOPT => drop(Adopted::read(&mut input)?),
             op::USER => drop(read_user(&mut input)?),
             op => replay_one(&mut nowhere, 0, &Blob::new(), op, &mut input, None)?,
         }
     }
     Ok(count)
-}
-
-fn read_adopted(input: &mut Reader<'_>) -> Result<(u32, u64), Corrupt> {
-    let epoch = u32::try_from(input.int()?).map_err(|_| Corrupt("an epoch"))?;
-    Ok((epoch, input.int()?))
 }
 
 fn read_user(input: &mut Reader<'_>) -> Result<(Blob, Option<User>), Corrupt> {

@@ -37,7 +37,7 @@ pub fn hash(key: &[u8]) -> u64 {
 }
 
 /// Where a scan goes on: hashes below it have been returned. Zero starts, and zero again means the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(pub u64);
 
 impl Cursor {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::hub::{Hub, Notifications};
 use crate::slow_log;
+use crate::usage::Frequency;
 
 /// Bounds of the small form of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,15 @@ pub struct Encodings {
     pub node_bytes_max: u32,
     /// `hll-sparse-max-bytes`.
     pub sparse_bytes_max: u32,
+}
+
+/// What a stream remembers of its producers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idmp {
+    /// `stream-idmp-duration`: for how long, in seconds.
+    pub duration_s: u32,
+    /// `stream-idmp-maxsize`: how many names of each.
+    pub names_max: u32,
 }
 
 impl Encodings {
@@ -77,6 +87,14 @@ pub struct Settings {
     pub times_commands: bool,
     /// `tracking-table-max-keys`: how many keys may be remembered for clients that cache; 0 is any number.
     pub tracked_keys_max: u64,
+    /// What streams remember of their producers that have no rules of their own.
+    pub idmp: Idmp,
+    /// `array-slice-size`, as `ARINFO` counts slices.
+    pub slice_size: u64,
+    /// `array-sparse-kmax`: how many elements make a slice dense.
+    pub dense_from: u64,
+    /// How the use of keys is counted, if `maxmemory-policy` goes by that.
+    pub frequency: Option<Frequency>,
     /// Most entries of `ACL LOG`.
     pub denials_max: usize,
     /// `latency-tracking-info-percentiles`.
@@ -89,6 +107,12 @@ pub struct Settings {
 const BUSY_AFTER_MS: u64 = 5_000;
 /// Redis's `tracking-table-max-keys` unless told otherwise.
 const TRACKED_KEYS: u64 = 1_000_000;
+/// Redis's `stream-idmp-duration` and `stream-idmp-maxsize` unless told otherwise.
+const IDMP: u32 = 100;
+/// Redis's `array-slice-size` unless told otherwise.
+const SLICE_SIZE: u64 = 4_096;
+/// Redis's `array-sparse-kmax` unless told otherwise.
+const DENSE_FROM: u64 = 10;
 /// Redis's `acllog-max-len` unless told otherwise.
 const DENIALS: usize = 128;
 
@@ -102,6 +126,10 @@ impl Default for Settings {
             spike_ms: 0,
             times_commands: true,
             tracked_keys_max: TRACKED_KEYS,
+            idmp: Idmp { duration_s: IDMP, names_max: IDMP },
+            slice_size: SLICE_SIZE,
+            dense_from: DENSE_FROM,
+            frequency: None,
             denials_max: DENIALS,
             percentiles: vec![50.0, 99.0, 99.9],
             texts: BTreeMap::new(),
@@ -138,6 +166,10 @@ impl Settings {
             "latency-monitor-threshold" => self.spike_ms = number,
             "latency-tracking" => self.times_commands = text == "yes",
             "tracking-table-max-keys" => self.tracked_keys_max = number,
+            "stream-idmp-duration" => self.idmp.duration_s = small,
+            "stream-idmp-maxsize" => self.idmp.names_max = small,
+            "array-slice-size" => self.slice_size = number.max(1),
+            "array-sparse-kmax" => self.dense_from = number,
             "acllog-max-len" => self.denials_max = usize::try_from(number).unwrap_or(usize::MAX),
             "latency-tracking-info-percentiles" => {
                 self.percentiles = text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
@@ -145,6 +177,13 @@ impl Settings {
             _ => {}
         }
         self.texts.insert(name, text);
+        if matches!(name, "maxmemory-policy" | "lfu-log-factor" | "lfu-decay-time") {
+            let number = |name, otherwise| self.text(name).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+            let frequency =
+                Frequency { log_factor: number("lfu-log-factor", 10), decay_minutes: number("lfu-decay-time", 1) };
+            let counts = self.text("maxmemory-policy").is_some_and(|policy| policy.ends_with("-lfu"));
+            self.frequency = counts.then_some(frequency);
+        }
     }
 
     /// Whether some commands may be refused for what was set.
@@ -168,6 +207,7 @@ impl Hub {
         log.entries_max = entries as usize;
         log.entries.truncate(log.entries_max);
         self.acl_log.keep(settings.denials_max);
+        self.tracking.keep(settings.tracked_keys_max);
         std::mem::replace(&mut self.settings, settings)
     }
 }

@@ -19,6 +19,8 @@ use crate::txn::Touched;
 
 /// Keys that are remembered at most, as Redis's `tracking-table-max-keys` has it.
 const KEYS_MAX: usize = 1_000_000;
+/// Most that it can be set to.
+const KEYS_BOUND: usize = 10_000_000;
 /// The channel on which clients are told who speak RESP2.
 const CHANNEL: &str = "__redis__:invalidate";
 
@@ -98,8 +100,8 @@ pub struct TrackingTable {
     /// Readers of all keys together.
     items: usize,
     prefixes: BTreeMap<Blob, BTreeSet<ClientId>>,
-    /// Most keys that are remembered; 0 is any number.
-    pub keys_max: usize,
+    /// Most keys that are remembered.
+    keys_max: usize,
 }
 
 impl Default for TrackingTable {
@@ -117,6 +119,13 @@ impl Default for TrackingTable {
 }
 
 impl TrackingTable {
+    /// From now on so many keys are remembered at most, 0 for as many as there may be; what is too many now is told with the
+    /// next command.
+    pub(crate) fn keep(&mut self, keys_max: u64) {
+        let keys_max = usize::try_from(keys_max).unwrap_or(KEYS_BOUND);
+        self.keys_max = if keys_max == 0 { KEYS_BOUND } else { keys_max.min(KEYS_BOUND) };
+    }
+
     /// Whether nobody tracks.
     pub fn is_idle(&self) -> bool {
         self.listeners.is_empty()
@@ -232,8 +241,7 @@ impl TrackingTable {
         if !changed.is_empty() {
             self.broadcast(&changed, &mut news);
         }
-        while self.keys_max > 0
-            && self.readers.len() > self.keys_max
+        while self.readers.len() > self.keys_max
             && let Some((_, key)) = self.order.pop_first()
         {
             self.invalidate(&key, None, &mut news);
@@ -379,9 +387,9 @@ mod tests {
         assert_eq!(told(&mut table, ME, &[read("c")]), "1:a");
         assert_eq!(told(&mut table, OTHER, &[changed("b")]), "1:b");
         assert_eq!(told(&mut table, ME, &[read("d"), read("e"), read("f")]), "1:c 1:d");
-        table.keys_max = 0;
+        table.keep(0);
         assert_eq!(told(&mut table, ME, &[read("g"), read("h"), read("i")]), "");
-        table.keys_max = 1;
+        table.keep(1);
         assert_eq!(told(&mut table, OTHER, &[]), "1:e 1:f 1:g 1:h");
         assert_eq!((table.keys(), table.items(), table.order.len()), (1, 1, 1));
     }

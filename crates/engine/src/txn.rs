@@ -13,21 +13,23 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 use crate::acl::{Denial, User};
 pub use crate::block::Block;
 use crate::client::{Client, ClientId, Grant};
-use crate::codec::{put_bytes, put_int};
+use crate::codec::put_bytes;
 use crate::command::{Command, Effect};
 pub use crate::edit::Edit;
 use crate::hub::{Event, Hub};
 use crate::journal::{Journal, Undo, op};
-use crate::keyspace::{Due, Keyspace, Source, SourceError};
+use crate::keyspace::{Adopted, Due, Keyspace, Source, SourceError};
 use crate::libraries::{self, Libraries, Library};
 use crate::moment::{Moment, Random};
 use crate::scan_map::{Cursor, hash};
 use crate::script_cache::Scripts;
 use crate::settings::Settings;
+use crate::sweep::Sweep;
 pub use crate::told::{Publication, Touched};
 use crate::tracking::Tracking;
 use crate::types::hash::{Change, Hash};
 use crate::types::monitor;
+use crate::usage::Usage;
 use crate::value::{Kind, Value};
 use crate::watchdog::Watchdog;
 
@@ -50,6 +52,8 @@ pub enum Stop {
     Block(Block),
     /// The watchdog ended a script.
     Aborted,
+    /// A walk over all keys lets others have their turn: run the command again with this.
+    Unfinished(Box<Sweep>),
 }
 
 impl From<CommandError> for Stop {
@@ -121,6 +125,9 @@ pub struct Txn<'a> {
     only_read: bool,
     /// Whether a command may wait: not inside MULTI or a script.
     pub(crate) may_block: bool,
+    /// Whether a walk over all keys may stop to let others have their turn, and what it has so far.
+    may_pause: bool,
+    sweep: Option<Box<Sweep>>,
     /// Whether the command at work has waited for its keys.
     resumed: bool,
     /// Whether a key that the command at work looks at counts as used.
@@ -183,7 +190,7 @@ impl<'a> Txn<'a> {
         let touched = hub.tracks_keys().then(Vec::new);
         let shown = hub.is_monitored().then(Vec::new);
         let flushed_seq = space.flushed_seq();
-        space.set_now(moment.now_ms());
+        space.set_now(moment.now_ms(), hub.settings.frequency);
         Self {
             space,
             source,
@@ -203,6 +210,8 @@ impl<'a> Txn<'a> {
             reading: false,
             only_read: true,
             may_block: true,
+            may_pause: false,
+            sweep: None,
             resumed: false,
             uses: true,
             took_us: None,
@@ -269,8 +278,15 @@ impl<'a> Txn<'a> {
     pub fn run(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
         let begun_us = self.hub.is_timed(command).then(|| self.clock_us());
         let (errors, effects) = (self.hub.stats.error_replies, self.journal.len());
+        if self.hub.settings.restrict()
+            && let Err(error) = self.check_settings(command)
+        {
+            self.took_us = None;
+            self.hub.count_rejected(Some(command), &error);
+            return Err(error.into());
+        }
         let outcome = self.run_uncounted(command, args);
-        if matches!(outcome, Err(Stop::Block(_) | Stop::Aborted)) {
+        if matches!(outcome, Err(Stop::Block(_) | Stop::Aborted | Stop::Unfinished(_))) {
             // It is counted once it has run to an end.
             self.took_us = None;
             return outcome;
@@ -290,9 +306,6 @@ impl<'a> Txn<'a> {
     fn run_uncounted(&mut self, command: &'static Command, args: Args<'_>) -> Outcome {
         if self.shown.is_some() && !self.resumed && !command.is_admin() {
             self.show(args);
-        }
-        if self.hub.settings.restrict() {
-            self.check_settings(command)?;
         }
         command.check_limits(self, args)?;
         if self.journal.len() > self.hub.limits.journal_bytes_max && command.effect == Effect::Writes {
@@ -391,6 +404,22 @@ impl<'a> Txn<'a> {
         self.may_block
     }
 
+    /// Lets a walk over all keys stop before it is done, and go on with what it has so far, if it has stopped before.
+    pub fn may_pause(&mut self, sweep: Option<Box<Sweep>>) {
+        self.may_pause = true;
+        self.sweep = sweep;
+    }
+
+    /// What the walk at work has so far, if it has stopped before.
+    pub(crate) const fn take_sweep(&mut self) -> Option<Box<Sweep>> {
+        self.sweep.take()
+    }
+
+    /// Whether a walk that has looked at enough keys stops here. A script's does not.
+    pub(crate) const fn pauses(&self) -> bool {
+        self.may_pause && self.script.is_none()
+    }
+
     /// The command about to run was parked and is tried again; see [`Self::get_awaited`].
     pub const fn resume(&mut self) {
         self.resumed = true;
@@ -446,9 +475,12 @@ impl<'a> Txn<'a> {
     // --- reading -------------------------------------------------------------------------------------------------
 
     /// Brings a key into memory if it is cold. Nobody sees a part of a value that is past its deadline: it is removed here,
-    /// as an effect like any other, by whoever comes first.
+    /// as an effect like any other, by whoever comes first; and so is a whole value where housekeeping leaves it.
     fn load(&mut self, hash: u64, key: &[u8]) -> Result<(), SourceError> {
         self.space.load(hash, key, self.source)?;
+        if self.hub.leaves_dead {
+            self.bury_dead(hash, key);
+        }
         if self.space.has_parts_due(self.now_ms()) {
             self.purge(hash, key, usize::MAX);
         }
@@ -625,12 +657,17 @@ impl<'a> Txn<'a> {
         self.load(hash, key)?;
         // A write that changes nothing depends on what it saw, as a read does.
         self.seen = self.seen.max(self.space.find(hash, key).map_or(0, |entry| entry.seq));
+        self.bury_dead(hash, key);
+        Ok(())
+    }
+
+    /// Removes a key if it is past its deadline.
+    fn bury_dead(&mut self, hash: u64, key: &[u8]) {
         let now_ms = self.now_ms();
         let dead = |entry: &crate::keyspace::Entry| entry.value.is_some() && entry.alive_at(now_ms).is_none();
         if self.space.find(hash, key).is_some_and(dead) {
             self.bury(hash, key);
         }
-        Ok(())
     }
 
     fn remove(&mut self, hash: u64, key: &[u8]) {
@@ -804,8 +841,8 @@ impl<'a> Txn<'a> {
         self.journal.undo(|| Undo::Flush(Box::new(old)));
     }
 
-    /// Removes every key, and takes those that the store has of a later epoch: so many.
-    pub fn adopt(&mut self, epoch: u32, records: u64) {
+    /// Removes every key, and takes those that the store has of a later epoch.
+    pub fn adopt(&mut self, adopted: Adopted) {
         self.flush();
         self.only_read = false;
         if let Some(touched) = &mut self.touched {
@@ -813,10 +850,9 @@ impl<'a> Txn<'a> {
             let known = self.hub.watched_keys().chain(self.hub.awaited_keys());
             touched.extend(known.map(Touched::Changed));
         }
-        self.space.adopt(epoch, records);
+        self.space.adopt(adopted);
         self.journal.bytes.push(op::ADOPT);
-        put_int(&mut self.journal.bytes, epoch.into());
-        put_int(&mut self.journal.bytes, records);
+        adopted.write(&mut self.journal.bytes);
     }
 
     /// Forgets every script kept for `EVALSHA`.
@@ -831,9 +867,9 @@ impl<'a> Txn<'a> {
         self.space.reread(&encodings).map_err(|_| Stop::Error(CommandError::StoreFailed))
     }
 
-    /// Says when a key that is there was used last, in seconds since the Unix epoch.
-    pub(crate) fn set_used(&mut self, key: &[u8], used_s: u32) {
-        self.space.set_used(hash(key), key, used_s);
+    /// Says when a key that is there was used last, or how often it is.
+    pub(crate) fn set_usage(&mut self, key: &[u8], usage: Usage) {
+        self.space.set_usage(hash(key), key, usage);
     }
 
     /// What memory knows of a key; as after [`Self::touch`], without that counting as its use.
@@ -895,7 +931,7 @@ impl<'a> Txn<'a> {
                 continue;
             }
             self.journal.delete(key);
-            self.space.bury_cold(*hash, key, due.at, self.seq);
+            self.space.bury_cold(*hash, key, *due, self.seq);
             self.buried(key);
             self.notify(Event::Expired, "expired", key);
             reaped.keys += 1;

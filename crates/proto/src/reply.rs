@@ -16,6 +16,8 @@ pub enum Reply {
     Integer(i64),
     /// A double; text in RESP2 and JSON.
     Double(f64),
+    /// A whole number that 64 bits need not hold, as digits; text in RESP2 and JSON.
+    BigNumber(Blob),
     /// A truth value; 1 or 0 in RESP2 and JSON.
     Bool(bool),
     /// Nothing there, where one string was asked for.
@@ -77,7 +79,7 @@ impl Reply {
         const PART: usize = 32;
         let all = |replies: &[Self]| replies.iter().map(Self::bytes).sum::<usize>();
         PART + match self {
-            Self::Status(text) | Self::Bulk(text) | Self::Verbatim(text) => text.len(),
+            Self::Status(text) | Self::Bulk(text) | Self::Verbatim(text) | Self::BigNumber(text) => text.len(),
             Self::Array(items) | Self::Set(items) | Self::Push(items) | Self::Many(items) => all(items),
             Self::Map(pairs) | Self::Pairs(pairs) | Self::Keyed(pairs) => {
                 pairs.iter().map(|(left, right)| left.bytes() + right.bytes()).sum()

@@ -15,7 +15,7 @@ pub fn text(reply: &Reply) -> String {
     let pairs = |pairs: &[(Reply, Reply)]| list(pairs.iter().flat_map(|(a, b)| [text(a), text(b)]).collect());
     match reply {
         Reply::Status(status) => String::from_utf8_lossy(status).into_owned(),
-        Reply::Bulk(bytes) | Reply::Verbatim(bytes) => quote(bytes),
+        Reply::Bulk(bytes) | Reply::Verbatim(bytes) | Reply::BigNumber(bytes) => quote(bytes),
         Reply::Integer(value) => format!("(integer) {value}"),
         Reply::Double(value) => quote(dormouse_proto::Double(*value).to_string().as_bytes()),
         Reply::Bool(value) => format!("(integer) {}", i32::from(*value)),

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 
+use dormouse_database::{Session, Step};
+use dormouse_engine::Patient;
 use dormouse_proto::Reply;
 
 use crate::support::{Bed, sorted, texts};
@@ -391,4 +393,149 @@ fn turns_while_keys_leave_memory(bed: &mut Bed) -> usize {
         database.evict(u64::MAX);
         asking.join().unwrap()
     })
+}
+
+/// `expires`, `avg_ttl` and `subexpiry` of `INFO keyspace`.
+fn expiring(bed: &mut Bed) -> [u64; 3] {
+    let info = texts(&bed.run("INFO keyspace")).remove(0);
+    let field = |name: &str| {
+        let rest = info.split_once(&format!("{name}=")).map_or("0", |(_, rest)| rest);
+        rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap().parse().unwrap()
+    };
+    ["expires", "avg_ttl", "subexpiry"].map(field)
+}
+
+#[test]
+fn deadlines_are_counted_wherever_the_keys_are() {
+    let mut bed = Bed::new();
+    for n in 0..40 {
+        bed.run(&format!("SET key:{n} v PX {}", 10_000 * (n % 2 + 1)));
+        bed.run(&format!("SET forever:{n} v"));
+        bed.run(&format!("HSET hash:{n} f v g w"));
+    }
+    for n in 0..30 {
+        bed.run(&format!("HPEXPIRE hash:{n} 7000 FIELDS 1 f"));
+    }
+    for n in 10..20 {
+        bed.run(&format!("PEXPIRE hash:{n} 5000"));
+    }
+    for n in 20..30 {
+        bed.run(&format!("PEXPIRE hash:{n} 9000"));
+    }
+    // A deadline behind that of a part counts as that.
+    let (in_memory, on_disk) = ([60, 12_333, 30], [60, 12_000, 30]);
+    assert_eq!(expiring(&mut bed), in_memory);
+    bed.checkpoint();
+    assert_eq!(expiring(&mut bed), in_memory);
+    bed.chill();
+    assert_eq!(expiring(&mut bed), on_disk);
+    for again in [Bed::crash, Bed::restart] {
+        again(&mut bed);
+        assert_eq!(expiring(&mut bed), on_disk);
+    }
+    for n in 0..40 {
+        bed.run(&format!("EXISTS key:{n} forever:{n} hash:{n}"));
+    }
+    assert_eq!(expiring(&mut bed), in_memory);
+    for line in ["PERSIST key:0", "DEL key:1", "PEXPIRE forever:0 10000", "HPERSIST hash:0 FIELDS 1 f", "SET key:2 w"] {
+        bed.run(line);
+    }
+    let [keys, _, parts] = expiring(&mut bed);
+    assert_eq!((keys, parts), (58, 29));
+    bed.chill();
+    let [keys, _, parts] = expiring(&mut bed);
+    assert_eq!((keys, parts), (58, 29));
+    bed.crash();
+    // Those that die before their parts go by the index alone.
+    bed.pass_ms(6_000);
+    bed.reap();
+    let [keys, _, parts] = expiring(&mut bed);
+    assert_eq!((keys, parts), (48, 19));
+    bed.pass_ms(2_000);
+    bed.reap();
+    let [keys, _, parts] = expiring(&mut bed);
+    assert_eq!((keys, parts), (48, 0));
+    bed.restart();
+    bed.pass_ms(100_000);
+    bed.reap();
+    assert_eq!(expiring(&mut bed), [0; 3]);
+    bed.run("SET mortal v PX 1000");
+    bed.chill();
+    bed.run("FLUSHALL");
+    assert_eq!(expiring(&mut bed), [0; 3]);
+    bed.restart();
+    assert_eq!(expiring(&mut bed), [0; 3]);
+}
+
+#[test]
+fn dead_keys_go_with_who_asks_where_housekeeping_leaves_them() {
+    let mut bed = Bed::new();
+    bed.talk().session.account().unwrap().database.configure(|hub| hub.leaves_dead = true);
+    for line in ["SET a v PX 10", "SET b v PX 10", "SET c v"] {
+        bed.run(line);
+    }
+    bed.pass_ms(20);
+    bed.reap();
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(3));
+    assert_eq!(bed.run("GET a"), Reply::Null);
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(2));
+    assert_eq!(sorted(&bed.run("KEYS *")), ["c"]);
+}
+
+#[test]
+fn a_reader_that_waits_gets_what_comes_to_be_old_enough() {
+    let mut bed = Bed::new();
+    for line in ["XADD s 1-0 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g alice STREAMS s >"] {
+        bed.run(line);
+    }
+    let mut bob = bed.talk();
+    let step = bob.step(&bed, "XREADGROUP GROUP g bob BLOCK 0 CLAIM 1000 STREAMS s >");
+    assert!(matches!(step, Step::Parked { .. }), "{step:?}");
+    bed.pass_ms(999);
+    bed.reap();
+    assert!(bob.kept.take().is_empty());
+    // Somebody else takes it: it has to be left for as long again.
+    bed.run("XCLAIM s g carol 0 1-0");
+    bed.pass_ms(999);
+    bed.reap();
+    assert!(bob.kept.take().is_empty());
+    bed.pass_ms(1);
+    assert_eq!(bed.service().next_due_ms(), Some(bed.now_us / 1_000), "housekeeping knows when to look");
+    bed.reap();
+    let replies = bob.kept.take();
+    assert_eq!(texts(&replies[0]), ["s", "1-0", "f", "v", "1000", "2"]);
+    assert_eq!(bed.service().next_due_ms(), None);
+}
+
+#[test]
+fn walks_over_many_keys_let_others_have_their_turn() {
+    let mut bed = Bed::new();
+    let names: BTreeSet<String> = (0..6_000).map(|n| format!("key:{n}")).collect();
+    for some in names.iter().collect::<Vec<_>>().chunks(500) {
+        let pairs: Vec<String> = some.iter().map(|name| format!("{name} v")).collect();
+        bed.run(&format!("MSET {}", pairs.join(" ")));
+    }
+    let mut walker = bed.talk();
+    for chilled in [false, true] {
+        if chilled {
+            bed.chill();
+        }
+        for line in ["KEYS key:*", "SCAN 0 MATCH key:* COUNT 100000", "SCAN 0 COUNT 100000 TYPE string"] {
+            let Step::Long(job) = walker.step(&bed, line) else { panic!("{line} is done at once") };
+            assert_eq!(bed.run("SET other v"), Reply::OK, "nobody waits meanwhile");
+            let account = walker.session.account().unwrap().clone();
+            let (job, ran) = Session::run_long(&account, job, bed.moment(), &Patient);
+            let Step::Reply { reply, .. } = walker.session.resume(job, ran) else { panic!("{line} has no reply") };
+            let mut found = texts(&reply);
+            let count = found.len();
+            found.retain(|text| text.starts_with("key:"));
+            assert!(count <= found.len() + 2, "a cursor, and what came meanwhile");
+            assert_eq!(found.len(), names.len(), "no key comes twice");
+            assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), names, "{line}");
+        }
+        // A transaction sees one moment.
+        walker.run(&bed, "MULTI");
+        walker.run(&bed, "KEYS key:*");
+        assert_eq!(texts(&walker.run(&bed, "EXEC")).len(), names.len());
+    }
 }

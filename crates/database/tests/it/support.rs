@@ -260,7 +260,7 @@ impl Talk {
 /// A reply's texts and numbers, flat.
 pub(crate) fn texts(reply: &Reply) -> Vec<String> {
     match reply {
-        Reply::Bulk(blob) | Reply::Status(blob) | Reply::Verbatim(blob) => {
+        Reply::Bulk(blob) | Reply::Status(blob) | Reply::Verbatim(blob) | Reply::BigNumber(blob) => {
             vec![String::from_utf8_lossy(blob).into_owned()]
         }
         Reply::Integer(number) => vec![number.to_string()],

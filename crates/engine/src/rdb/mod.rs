@@ -2,7 +2,9 @@
 //!
 //! A payload is a byte for the encoding, the value, two bytes for the version of the format and eight for a checksum of all
 //! that (both little endian). We write version 10, in the plainest encoding of each type, so that every Redis from 7.0 on
-//! takes it (7.4 for a hash whose fields have deadlines, which is version 12); which of a list's or a hash's packed forms Redis would have chosen is nobody's business but its own. We read
+//! takes it (7.4 for a hash whose fields have deadlines, which is version 12, and 8.8 for a stream that remembers producers or
+//! entries that were given back, which is version 14); which of a list's or a hash's packed forms Redis would have chosen is
+//! nobody's business but its own. We read
 //! every encoding that a Redis or Valkey wrote for our types, back to the ziplists and zipmaps of the first ones: whoever
 //! moves here brings such payloads along (`read.rs` has the encodings, `packed.rs` the forms that pack a collection into one
 //! string).
@@ -32,8 +34,10 @@ pub use self::write::{body, dump};
 
 /// The version we write: that of Redis 7.0.
 const VERSION: u16 = 10;
-/// The newest version we read: that of Redis 7.4 to 8.4. From 7.0 on, versions added encodings and changed none.
-const VERSION_MAX: u16 = 12;
+/// The version that has deadlines of fields: that of Redis 7.4.
+const VERSION_DEADLINES: u16 = 12;
+/// The newest version we read: that of Redis 8.8. From 7.0 on, versions added encodings and changed none.
+const VERSION_MAX: u16 = 14;
 /// The version of Valkey 9, which counts on its own from 80.
 const VERSION_VALKEY: u16 = 80;
 /// Bytes of version and checksum.
@@ -66,6 +70,8 @@ mod encoding {
     pub(super) const HASH_DEADLINES_VALKEY: u8 = 22;
     pub(super) const HASH_DEADLINES: u8 = 24;
     pub(super) const HASH_LISTPACK_DEADLINES: u8 = 25;
+    pub(super) const STREAM_4: u8 = 26;
+    pub(super) const STREAM_5: u8 = 27;
     pub(super) const LIBRARY: u8 = 245;
     /// From before 7.0 was released.
     pub(super) const LIBRARY_EARLY: u8 = 246;
@@ -106,7 +112,11 @@ pub enum RestoreError {
 
 /// Makes a payload of an encoding and a value: appends the oldest version that has the encoding, and the checksum.
 pub fn seal(mut payload: Vec<u8>) -> Vec<u8> {
-    let version = if payload.first() == Some(&encoding::HASH_DEADLINES) { VERSION_MAX } else { VERSION };
+    let version = match payload.first() {
+        Some(&encoding::HASH_DEADLINES) => VERSION_DEADLINES,
+        Some(&encoding::STREAM_5) => VERSION_MAX,
+        _ => VERSION,
+    };
     payload.extend_from_slice(&version.to_le_bytes());
     let checksum = checksum::of(&payload);
     payload.extend_from_slice(&checksum.to_le_bytes());

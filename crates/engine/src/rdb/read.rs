@@ -67,6 +67,8 @@ fn value(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<Value> {
         encoding::STREAM => stream::read(cursor, budget, stream::Version::First),
         encoding::STREAM_2 => stream::read(cursor, budget, stream::Version::Second),
         encoding::STREAM_3 => stream::read(cursor, budget, stream::Version::Third),
+        encoding::STREAM_4 => stream::read(cursor, budget, stream::Version::Fourth),
+        encoding::STREAM_5 => stream::read(cursor, budget, stream::Version::Fifth),
         encoding::HASH_LISTPACK => hash(&mut Listpack::new(&cursor.string()?)?, budget),
         encoding::ZSET_ZIPLIST => zset(&mut Ziplist::new(&cursor.string()?)?, budget),
         encoding::ZSET_LISTPACK => zset(&mut Listpack::new(&cursor.string()?)?, budget),

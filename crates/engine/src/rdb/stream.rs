@@ -1,17 +1,22 @@
-//! Streams in payloads: what Redis 5 wrote, what 7.0 added, what 7.2 added.
+//! Streams in payloads: what Redis 5 wrote, and what 7.0, 7.2, 8.6 and 8.8 added.
 //!
 //! - nodes: a count, and for each its id (16 bytes, most significant first, as a string) and a listpack;
 //! - the number of entries, and the last id as two lengths;
 //! - from the second version on: the first id, the highest removed id, and how many entries there ever were;
 //! - groups: a count, and for each its name, its last id, (second version) how many entries it has read, then what is
 //!   pending (id of 16 bytes, time of 8, deliveries), then its consumers (name, time last seen, (third version) time last
-//!   active, the ids pending with it).
+//!   active, the ids pending with it), then (fifth version) the ids of what was given back, in that order;
+//! - from the fourth version on, what is remembered of producers: seconds, names, and for each producer its name and the names
+//!   it gave (with the id of the entry, as two lengths); then how many entries were added with a name, and how many were not.
 //!
 //! Times are 8 bytes, little endian. In a node's listpack come first how many entries it holds and how many were removed,
 //! its fields, and a zero; then the entries. An entry: flags, its distance from the node's id in both parts, the number of
 //! fields with fields and values, or the values alone; then how many elements that were.
 //!
-//! We write the second version, without removed entries: every Redis from 7.0 on takes it.
+//! We write the second version, without removed entries: every Redis from 7.0 on takes it. Only a stream that needs the fifth is
+//! written in that.
+
+use std::collections::BTreeSet;
 
 use dormouse_proto::Blob;
 
@@ -20,8 +25,10 @@ use super::read::{Budget, Cursor};
 use super::write::{put_length, put_string};
 use super::{RestoreError, encoding};
 use crate::args::integer_text;
+use crate::settings::Settings;
 use crate::types::stream::{
-    Change, ConsumerGroup, Delivery, Id, Node, Position, REMOVED, SAME_FIELDS, Stream, Times, pack,
+    Change, ConsumerGroup, DURATION_S_MAX, Delivery, Id, NAMES_MAX, Name, Node, Position, Producers, REMOVED,
+    SAME_FIELDS, Stream, Times, Totals, pack,
 };
 use crate::value::{Kind, Tagged, Value};
 
@@ -30,7 +37,7 @@ type Result<T> = std::result::Result<T, RestoreError>;
 /// A number of entries read that is not known, as a length.
 const UNKNOWN: u64 = u64::MAX;
 /// What a pending entry or a consumer takes of memory at least.
-const PENDING_BYTES: usize = 128;
+const PENDING_BYTES: usize = 176;
 
 /// Which fields there are; later ones have more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +45,8 @@ pub(super) enum Version {
     First,
     Second,
     Third,
+    Fourth,
+    Fifth,
 }
 
 fn ensure(right: bool) -> Result<()> {
@@ -48,7 +57,9 @@ fn ensure(right: bool) -> Result<()> {
 
 /// Appends the encoding and the stream.
 pub(super) fn write(stream: &Stream, out: &mut Vec<u8>) {
-    out.push(encoding::STREAM_2);
+    let given_back = stream.groups().any(|(_, group)| group.given_back().next().is_some());
+    let whole = given_back || stream.producers().is_some();
+    out.push(if whole { encoding::STREAM_5 } else { encoding::STREAM_2 });
     put_length(out, stream.nodes().len());
     for (own, node) in stream.nodes() {
         let packed = node.listpack(*own);
@@ -66,25 +77,55 @@ pub(super) fn write(stream: &Stream, out: &mut Vec<u8>) {
     put_length(out, stream.groups().len());
     for (name, group) in stream.groups() {
         put_string(out, name);
-        write_group(group, out);
+        write_group(group, whole, out);
+    }
+    if whole {
+        write_producers(stream, out);
     }
 }
 
-fn write_group(group: &ConsumerGroup, out: &mut Vec<u8>) {
+fn write_producers(stream: &Stream, out: &mut Vec<u8>) {
+    let nothing = Producers::default();
+    let producers = stream.producers().unwrap_or(&nothing);
+    let rules = producers.totals.ruled(Settings::default().idmp);
+    put_length(out, rules.duration_s as usize);
+    put_length(out, rules.names_max as usize);
+    put_length(out, producers.len());
+    for (pid, names) in producers.names() {
+        put_string(out, pid);
+        put_length(out, names.len());
+        for (iid, id) in names {
+            put_string(out, iid);
+            put_id(out, id);
+        }
+    }
+    put_length(out, rules.added as usize);
+    put_length(out, rules.duplicates as usize);
+}
+
+fn write_group(group: &ConsumerGroup, whole: bool, out: &mut Vec<u8>) {
     put_id(out, group.last_id);
     put_length(out, group.read.unwrap_or(UNKNOWN) as usize);
     put_length(out, group.pending_count());
     for (id, delivery) in group.pending(Id::MIN) {
         out.extend(raw(id));
-        out.extend(delivery.at_ms.to_le_bytes());
+        // What was given back was delivered at no time.
+        out.extend(delivery.consumer.as_ref().map_or(0, |_| delivery.at_ms).to_le_bytes());
         put_length(out, delivery.count as usize);
     }
     put_length(out, group.consumers().len());
     for (name, consumer) in group.consumers() {
         put_string(out, name);
         out.extend(consumer.times().seen_ms.to_le_bytes());
+        if whole {
+            out.extend(consumer.times().active_ms.map_or(-1, |at_ms| at_ms as i64).to_le_bytes());
+        }
         put_length(out, consumer.pending_count());
         consumer.pending(Id::MIN).for_each(|id| out.extend(raw(id)));
+    }
+    if whole {
+        put_length(out, group.given_back().count());
+        group.given_back().for_each(|id| out.extend(raw(id)));
     }
 }
 
@@ -131,7 +172,37 @@ pub(super) fn read(cursor: &mut Cursor<'_>, budget: &mut Budget, version: Versio
         ensure(stream.group(&name).is_none())?;
         stream.apply(Change::group(&name, Some(group)));
     }
+    if version >= Version::Fourth {
+        read_producers(cursor, budget, &mut stream)?;
+    }
     Ok(stream.into_value())
+}
+
+fn read_producers(cursor: &mut Cursor<'_>, budget: &mut Budget, stream: &mut Stream) -> Result<()> {
+    let mut rule = |most: u32| {
+        let rule = u32::try_from(cursor.length()?).ok().filter(|rule| *rule <= most);
+        rule.ok_or(RestoreError::Format)
+    };
+    let (duration_s, names_max) = (rule(DURATION_S_MAX)?, rule(NAMES_MAX)?);
+    let (mut names, mut entries) = (Vec::new(), BTreeSet::new());
+    for _ in 0..cursor.length()? {
+        let pid = budget.blob(Part::Bytes(cursor.string()?))?;
+        for _ in 0..cursor.length()? {
+            budget.spend(PENDING_BYTES)?;
+            let iid = budget.blob(Part::Bytes(cursor.string()?))?;
+            let id = read_id(cursor)?;
+            // An entry has one name.
+            ensure(entries.insert(id))?;
+            names.push(Name { pid: pid.clone(), iid, id: Some(id) });
+        }
+    }
+    let (added, duplicates) = (cursor.length()?, cursor.length()?);
+    let default = Settings::default().idmp;
+    let is_own = (duration_s, names_max) != (default.duration_s, default.names_max);
+    let (duration_s, names_max) = if is_own { (duration_s, names_max) } else { (0, 0) };
+    stream.apply(Change::Names(names));
+    stream.apply(Change::Totals(Totals { duration_s, names_max, added, duplicates }));
+    Ok(())
 }
 
 fn read_id(cursor: &mut Cursor<'_>) -> Result<Id> {
@@ -234,16 +305,22 @@ fn read_group(
         let name = budget.blob(Part::Bytes(cursor.string()?))?;
         let seen_ms = u64::from_le_bytes(cursor.array()?);
         let active_ms = match version {
-            // Below zero it never was.
-            Version::Third => u64::try_from(i64::from_le_bytes(cursor.array()?)).ok(),
-            _ => Some(seen_ms),
+            Version::First | Version::Second => Some(seen_ms),
+            _ => u64::try_from(i64::from_le_bytes(cursor.array()?)).ok(),
         };
         ensure(group.set_consumer(&name, Some(Times { seen_ms, active_ms })).is_none())?;
         for _ in 0..cursor.length()? {
             let id = id_of(cursor.take(16)?)?;
             // What is pending with a consumer is pending in the group, and with nobody else.
             let (at_ms, count) = deliveries.remove(&id).ok_or(RestoreError::Format)?;
-            group.set_pending(id, Some(Delivery { consumer: name.clone(), at_ms, count }));
+            group.set_pending(id, Some(Delivery { consumer: Some(name.clone()), at_ms, count }));
+        }
+    }
+    if version == Version::Fifth {
+        for turn in 0..cursor.length()? {
+            let id = id_of(cursor.take(16)?)?;
+            let (_, count) = deliveries.remove(&id).ok_or(RestoreError::Format)?;
+            group.set_pending(id, Some(Delivery { consumer: None, at_ms: turn, count }));
         }
     }
     ensure(deliveries.is_empty())?;

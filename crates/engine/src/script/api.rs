@@ -94,7 +94,8 @@ fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<
         Ok(Reply::Error(error)) | Err(Stop::Error(error)) => Err(fail(&error.to_string())),
         Ok(reply) => Ok(reply),
         Err(Stop::Block(block)) => Ok(block.on_timeout),
-        Err(Stop::Aborted) => {
+        // No walk of a script stops before it is done.
+        Err(Stop::Aborted | Stop::Unfinished(_)) => {
             shared.ended.set(true);
             Err(Fault::Ended.into())
         }

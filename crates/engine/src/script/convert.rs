@@ -64,7 +64,8 @@ pub(super) fn value(lua: &Lua, reply: Reply, resp: u8) -> mlua::Result<Value> {
             verbatim.raw_set("string", text(&bytes)?)?;
             wrapped(lua, "verbatim_string", Value::Table(verbatim))
         }
-        Reply::Bulk(bytes) | Reply::Verbatim(bytes) => text(&bytes),
+        Reply::BigNumber(digits) if resp == 3 => wrapped(lua, "big_number", text(&digits)?),
+        Reply::Bulk(bytes) | Reply::Verbatim(bytes) | Reply::BigNumber(bytes) => text(&bytes),
     }
 }
 
@@ -79,7 +80,9 @@ const SMALL_ELEMENTS: usize = 64;
 /// Whether a reply takes little memory, at a glance.
 pub(super) fn is_small(reply: &Reply) -> bool {
     match reply {
-        Reply::Bulk(bytes) | Reply::Status(bytes) | Reply::Verbatim(bytes) => bytes.len() <= SMALL_BYTES,
+        Reply::Bulk(bytes) | Reply::Status(bytes) | Reply::Verbatim(bytes) | Reply::BigNumber(bytes) => {
+            bytes.len() <= SMALL_BYTES
+        }
         Reply::Array(elements) | Reply::Set(elements) => {
             let flat = |element: &Reply| {
                 matches!(element, Reply::Bulk(bytes) if bytes.len() <= SMALL_BYTES / SMALL_ELEMENTS)
@@ -208,10 +211,9 @@ impl Outward<'_> {
         if let Value::Table(set) = field(&self.fields.set)? {
             return Ok(Reply::Set(self.members(&set, depth)?));
         }
-        // Replies know no big numbers: outside RESP3 they are text, so text they are.
         if let Value::String(text) = field(&self.fields.big_number)? {
             let text = self.text(&text)?;
-            return Ok(Reply::Bulk(one_line(text)));
+            return Ok(Reply::BigNumber(one_line(text)));
         }
         if let Value::Table(verbatim) = field(&self.fields.verbatim)?
             && let Ok(Value::String(text)) = verbatim.raw_get::<Value>(&self.fields.string)

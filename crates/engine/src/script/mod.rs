@@ -50,12 +50,14 @@ pub(crate) struct Scope {
     read_only: Option<&'static str>,
     /// It may name these keys only.
     keys: Option<HashSet<Blob>>,
+    /// It may run what scripts otherwise may not; see [`crate::hub::Hub::scripts_run_all`].
+    runs_all: bool,
 }
 
 impl Scope {
     /// Why a script may not run a command, if so. The command has been found and its arguments counted.
     fn refusal(&self, command: &Command) -> Option<CommandError> {
-        if command.is_no_script() || !matches!(command.run, Run::Handler(_)) {
+        if (command.is_no_script() && !self.runs_all) || !matches!(command.run, Run::Handler(_)) {
             return Some(CommandError::text("ERR This Redis command is not allowed from script"));
         }
         if let Some(reason) = self.read_only

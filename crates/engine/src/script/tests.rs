@@ -327,7 +327,7 @@ fn values_convert_as_in_redis() {
         ("return {double = 3.5}", Reply::Double(3.5)),
         ("return {map = {a = 1}}", Reply::Map(vec![(Reply::bulk("a"), Reply::Integer(1))])),
         ("return {set = {a = true}}", Reply::Set(vec![Reply::bulk("a")])),
-        ("return {big_number = '123'}", Reply::bulk("123")),
+        ("return {big_number = '123'}", Reply::BigNumber(Blob::from_static(b"123"))),
         ("return {verbatim_string = {string = 'x', format = 'txt'}}", Reply::Verbatim(Blob::from(b"x".as_slice()))),
         ("redis.setresp(3) return {true, false}", Reply::Array(vec![Reply::Bool(true), Reply::Bool(false)])),
         ("return redis.call('GET', 'none') == false", Reply::Integer(1)),

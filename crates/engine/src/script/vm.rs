@@ -307,6 +307,7 @@ impl Interpreter {
         txn.script = Some(Scope {
             read_only: read_only(call.read_only, flags.no_writes, flags.given),
             keys: flags.key_locking.then(|| call.keys.iter().copied().map(Blob::from).collect()),
+            runs_all: txn.hub().scripts_run_all,
         });
         self.shared.reset(txn.random().next_u64());
         let arguments = self.arguments(call).and_then(|(keys, args)| self.sandbox.set_arguments(keys, args));
@@ -320,6 +321,7 @@ impl Interpreter {
         txn.script = Some(Scope {
             read_only: read_only(call.read_only, function.flags.no_writes(), true),
             keys: function.flags.key_locking().then(|| call.keys.iter().copied().map(Blob::from).collect()),
+            runs_all: txn.hub().scripts_run_all,
         });
         self.shared.reset(txn.random().next_u64());
         self.shared.registering.replace(Registering::One { wanted: function.name.clone(), found: None });

@@ -93,6 +93,7 @@ fn reset(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
     client.protocol = 2;
     client.replies = Replies::On;
     client.leaves_untouched = false;
+    client.never_evicted = false;
     client.resetting = true;
     Ok(Reply::status("RESET"))
 }
@@ -122,7 +123,8 @@ fn id(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
 
 fn info(txn: &mut Txn<'_>, _: Args<'_>) -> Outcome {
     let now_ms = txn.now_ms();
-    let line = txn.client().line(now_ms) + "\n";
+    let client = txn.client().clone();
+    let line = client.line(now_ms, txn.hub()) + "\n";
     Ok(Reply::Verbatim(Blob::from(line.as_bytes())))
 }
 
@@ -181,10 +183,11 @@ fn list(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let now_ms = txn.now_ms();
     // The hub's copy of the caller is as old as its last command.
     let own = txn.client().clone();
-    let others = txn.hub().clients.values().filter(|client| client.id != own.id);
+    let hub = &*txn.hub();
+    let others = hub.clients.values().filter(|client| client.id != own.id);
     let mut clients: Vec<&Client> = others.chain([&own]).filter(|client| shown.includes(client)).collect();
     clients.sort_by_key(|client| client.id);
-    let lines: String = clients.into_iter().map(|client| client.line(now_ms) + "\n").collect();
+    let lines: String = clients.into_iter().map(|client| client.line(now_ms, hub) + "\n").collect();
     Ok(Reply::Verbatim(Blob::from(lines.as_bytes())))
 }
 
@@ -208,8 +211,10 @@ fn setinfo(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::OK)
 }
 
-fn no_evict(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    switch(args[2])
+fn no_evict(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    switch(args[2])?;
+    txn.client().never_evicted = is(args[2], "ON");
+    Ok(Reply::OK)
 }
 
 fn no_touch(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
@@ -276,6 +281,25 @@ mod tests {
         assert_eq!(ids("CLIENT LIST TYPE replica"), [""; 0]);
         assert_eq!(ids("CLIENT LIST ID 7 9"), ["id=7"]);
         assert!(text(bench.run("CLIENT INFO")).contains(" name=me "));
+    }
+
+    #[test]
+    fn a_line_tells_what_a_client_tracks_and_watches() {
+        let mut bench = Bench::new();
+        bench.hub.clients.insert(ClientId(7), Client::new(ClientId(7), Door::Resp, Grant::Full));
+        let mut shows = |lines: &[&str], flags: &str, redirect: &str| {
+            lines.iter().for_each(|line| drop(bench.run(line)));
+            let text = text(bench.run("CLIENT INFO"));
+            assert!(
+                text.contains(&format!(" flags={flags} ")) && text.contains(&format!(" redir={redirect} ")),
+                "{text}"
+            );
+        };
+        shows(&[], "N", "-1");
+        shows(&["CLIENT TRACKING ON REDIRECT 7"], "t", "7");
+        shows(&["CLIENT TRACKING OFF", "CLIENT TRACKING ON BCAST"], "tB", "0");
+        shows(&["CLIENT NO-EVICT on", "CLIENT NO-TOUCH on"], "tBeT", "0");
+        shows(&["RESET"], "N", "-1");
     }
 
     #[test]

@@ -56,7 +56,6 @@ const IGNORED: &[&str] = &[
     "REPLICATE",
     "REPLYBUFFER",
     "SCRIPT",
-    "SET-DISABLE-DENY-SCRIPTS",
     "SET-SKIP-CHECKSUM-VALIDATION",
     "STRINGMATCH-LEN",
     "STRINGMATCH-TEST",
@@ -82,6 +81,8 @@ const HELP: &[&str] = &[
     "    Reads every value in memory back from its bytes.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether dead keys are removed that nobody asks for.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Whether scripts may run commands that are kept from them.",
     "SLEEP <seconds>",
     "    Holds up everybody for so long.",
     "HELP",
@@ -97,6 +98,10 @@ fn debug(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         (b"SLEEP", [seconds]) => sleep(txn, seconds),
         (b"SET-ACTIVE-EXPIRE", [on]) => {
             txn.hub().leaves_dead = parse_integer(on) == Some(0);
+            Ok(Reply::OK)
+        }
+        (b"SET-DISABLE-DENY-SCRIPTS", [on]) => {
+            txn.hub().scripts_run_all = parse_integer(on).is_some_and(|on| on != 0);
             Ok(Reply::OK)
         }
         (b"RELOAD" | b"LOADAOF", _) => {
@@ -184,7 +189,7 @@ fn protocol(kind: &[u8]) -> Outcome {
         b"attrib" => Reply::bulk("Some real reply following the attribute"),
         b"push" => Reply::Push(vec![Reply::bulk("server-cpu-usage"), Reply::Integer(42)]),
         b"verbatim" => Reply::Verbatim(Blob::from(&b"This is a verbatim\nstring"[..])),
-        b"bignum" => Reply::bulk("1234567999999999999999999999999999999"),
+        b"bignum" => Reply::BigNumber(Blob::from_static(b"1234567999999999999999999999999999999")),
         b"true" => Reply::Bool(true),
         b"false" => Reply::Bool(false),
         _ => {
@@ -269,6 +274,21 @@ mod tests {
         assert_eq!(encodings(&mut bench), [Reply::bulk("listpack"), Reply::bulk("raw")]);
         bench.run("DEBUG RELOAD");
         assert_eq!(encodings(&mut bench), [Reply::bulk("intset"), Reply::bulk("int")]);
+    }
+
+    #[test]
+    fn replies_of_all_kinds_reach_scripts() {
+        let mut bench = allowed();
+        let eval = |bench: &mut Bench, source: &str| bench.run_args(&[b"EVAL", source.as_bytes(), b"0"]);
+        let digits = "1234567999999999999999999999999999999";
+        let whole = "redis.setresp(3) return redis.call('DEBUG', 'PROTOCOL', 'bignum')";
+        assert!(matches!(eval(&mut bench, whole), Reply::Error(_)), "scripts may not");
+        bench.run("DEBUG SET-DISABLE-DENY-SCRIPTS 1");
+        assert_eq!(eval(&mut bench, whole), Reply::BigNumber(Blob::from(digits.as_bytes())));
+        assert_eq!(eval(&mut bench, &format!("{whole}.big_number")), Reply::bulk(digits));
+        assert_eq!(eval(&mut bench, "return redis.call('DEBUG', 'PROTOCOL', 'bignum')"), Reply::bulk(digits));
+        bench.run("DEBUG SET-DISABLE-DENY-SCRIPTS 0");
+        assert!(matches!(eval(&mut bench, whole), Reply::Error(_)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The payloads are Redis's own, so that keys can move from one server to the other in both directions; the format is in
 //! `rdb/`. `RESTORE` checks in Redis's order: options, then whether the key is free, then the deadline, then the payload.
-//! `IDLETIME` and `FREQ` are checked and no more: what leaves memory here is still in the store. Nothing of a payload is
+//! `IDLETIME` and `FREQ` are for `OBJECT` to show and no more: what leaves memory here is still in the store. Nothing of a payload is
 //! kept unless all of it is right.
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
@@ -13,6 +13,7 @@ use crate::hub::Event;
 use crate::rdb::{self, RestoreError};
 use crate::txn::{Deadline, Outcome, Txn};
 use crate::types::standalone::help_of;
+use crate::usage::Usage;
 use crate::value::Value;
 
 #[rustfmt::skip]
@@ -69,26 +70,25 @@ struct RestoreOptions {
     absolute: bool,
     /// For how long nobody has used the key, in seconds.
     idle_s: Option<u32>,
+    /// How often the key is used, as a counter.
+    counter: Option<u8>,
 }
 
 impl RestoreOptions {
     fn parse(args: Args<'_>) -> Result<Self, CommandError> {
         let mut options = Options::new(args);
         let mut restore = Self::default();
-        let (mut has_idle_time, mut has_frequency) = (false, false);
         while let Some(word) = options.next() {
             match () {
                 () if is(word, "REPLACE") => restore.replace = true,
                 () if is(word, "ABSTTL") => restore.absolute = true,
-                () if is(word, "IDLETIME") && !has_frequency => {
+                () if is(word, "IDLETIME") && restore.counter.is_none() => {
                     let idle_s = options.integer()?;
                     check(idle_s >= 0, INVALID_IDLETIME)?;
                     restore.idle_s = Some(u32::try_from(idle_s).unwrap_or(u32::MAX));
-                    has_idle_time = true;
                 }
-                () if is(word, "FREQ") && !has_idle_time => {
-                    check((0..=255).contains(&options.integer()?), INVALID_FREQ)?;
-                    has_frequency = true;
+                () if is(word, "FREQ") && restore.idle_s.is_none() => {
+                    restore.counter = Some(u8::try_from(options.integer()?).map_err(|_| INVALID_FREQ)?);
                 }
                 () => return Err(CommandError::Syntax),
             }
@@ -130,8 +130,11 @@ fn restore(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::OK);
     }
     txn.put(key, value, deadline)?;
-    if let Some(idle_s) = options.idle_s {
-        txn.set_used(key, ((now_ms / 1_000) as u32).saturating_sub(idle_s));
+    let now_s = (now_ms / 1_000) as u32;
+    match (txn.hub().settings.frequency, options.counter, options.idle_s) {
+        (Some(_), Some(counter), _) => txn.set_usage(key, Usage::often(counter, now_s)),
+        (None, _, Some(idle_s)) => txn.set_usage(key, Usage::at(now_s.saturating_sub(idle_s))),
+        _ => {}
     }
     txn.notify(Event::Generic, "restore", key);
     Ok(Reply::OK)
@@ -308,5 +311,56 @@ mod tests {
         }
         assert_eq!(bench.error("MEMORY USAGE k SAMPLES x"), "ERR value is not an integer or out of range");
         assert_eq!(bench.error("MEMORY NOPE"), "ERR unknown subcommand 'NOPE'. Try MEMORY HELP.");
+    }
+
+    #[test]
+    fn streams_keep_what_was_given_back_and_who_sent_what() {
+        let mut bench = Bench::new();
+        for line in [
+            "XADD s 1-0 f a",
+            "XADD s 2-0 f b",
+            "XADD s 3-0 f c",
+            "XGROUP CREATE s g 0",
+            "XREADGROUP GROUP g alice STREAMS s >",
+            "XNACK s g FATAL IDS 1 3-0",
+            "XNACK s g FAIL IDS 1 1-0",
+            "XCFGSET s IDMP-MAXSIZE 7",
+            "XADD s IDMP p one * f v",
+            "XADD s IDMP p one * f v",
+        ] {
+            assert!(!matches!(bench.run(line), Reply::Error(_)), "{line}");
+        }
+        let sent = bench.run("XADD s IDMP p one * f v");
+        let before = bench.run("XINFO STREAM s FULL");
+        let Reply::Bulk(payload) = bench.run("DUMP s") else { panic!("no payload") };
+        bench.run("DEL s");
+        assert_eq!(bench.run_args(&[b"RESTORE", b"s", b"0", &payload]), Reply::OK);
+        assert_eq!(bench.run("XINFO STREAM s FULL"), before);
+        assert_eq!(bench.run("XADD s IDMP p one * f v"), sent);
+        bench.run("XREADGROUP GROUP g bob COUNT 1 CLAIM 99999 STREAMS s >");
+        let Reply::Array(pending) = bench.run("XPENDING s g - + 9 bob") else { panic!("no list") };
+        let Reply::Array(first) = &pending[0] else { panic!("no entry") };
+        assert_eq!(first[0], Reply::bulk("3-0"), "what was given back first comes first");
+        for cut in 0..payload.len() {
+            let part = crate::rdb::seal(payload[..cut.saturating_sub(10)].to_vec());
+            assert!(matches!(bench.run_args(&[b"RESTORE", b"t", b"0", &part]), Reply::Error(_)), "{cut}");
+        }
+    }
+
+    #[test]
+    fn frequencies_are_restored_where_they_count() {
+        let mut bench = Bench::new();
+        bench.run("SET k v");
+        let Reply::Bulk(payload) = bench.run("DUMP k") else { panic!("no payload") };
+        let restore =
+            |bench: &mut Bench| bench.run_args(&[b"RESTORE", b"r", b"0", &payload, b"REPLACE", b"FREQ", b"100"]);
+        restore(&mut bench);
+        assert!(bench.error("OBJECT FREQ r").starts_with("ERR An LFU"));
+        bench.run("CONFIG SET maxmemory-policy volatile-lfu");
+        assert_eq!(bench.run("OBJECT FREQ r"), Reply::Integer(0), "nobody counted");
+        restore(&mut bench);
+        assert_eq!(bench.run("OBJECT FREQ r"), Reply::Integer(100));
+        bench.now_us += 60_000_000 * 40;
+        assert_eq!(bench.run("OBJECT FREQ r"), Reply::Integer(60));
     }
 }

@@ -421,7 +421,7 @@ mod tests {
         let loaded = journal(&mut space, 3, &[b"FUNCTION", b"LOAD", LIBRARY]);
         let deleted = journal(&mut space, 4, &[b"FUNCTION", b"DELETE", b"lib"]);
         let flushed = journal(&mut space, 5, &[b"FLUSHALL"]);
-        let mut space = Keyspace::with_cold(0, 1, 5);
+        let mut space = Keyspace::with_cold(0, crate::keyspace::Expiring::default(), 1, 5);
         let mut count = |seq, journal: &[u8]| {
             replay(&mut space, &mut Users::default(), &Nothing, seq, journal).unwrap();
             space.shelf.here().map_or(0, |libraries| libraries.functions())

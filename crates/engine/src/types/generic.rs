@@ -14,6 +14,7 @@ use crate::glob;
 use crate::hub::Event;
 use crate::moment::Random;
 use crate::scan_map::Cursor;
+use crate::sweep::Sweep;
 use crate::txn::{Deadline, Outcome, Stop, Txn};
 use crate::types::collection::{parse_cursor, scan_reply};
 use crate::value::{Type, Value};
@@ -51,6 +52,9 @@ const fn generic(name: &'static str, arity: i8, handler: Handler) -> Command {
 
 /// Keys that `KEYS` looks at in one step.
 const KEYS_STEP: usize = 1_000;
+/// Keys that a walk over all of them looks at before others get their turn; fewer where each may have to come from disk.
+const KEYS_PER_HOLD: usize = 2_000;
+const TYPES_PER_HOLD: usize = 250;
 /// Keys that `SCAN` looks at unless told.
 const SCAN_COUNT: usize = 10;
 /// Keys after which a `SCAN` over REST with `MATCH` or `TYPE` ends that was not told how many to look at, and has found
@@ -267,15 +271,27 @@ fn copy(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn keys(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let mut found = Vec::new();
-    let mut cursor = Cursor(0);
+    let limit = txn.hub().limits.reply_bytes_max;
+    let mut sweep = txn.take_sweep().unwrap_or_default();
+    let mut looks = 0;
     loop {
-        let (next, keys) = txn.scan_keys(cursor, KEYS_STEP)?;
-        found.extend(keys.into_iter().filter(|key| glob::matches(args[1], key)));
-        if next == Cursor(0) {
-            return Ok(Reply::bulks(found));
+        let (next, keys) = txn.scan_keys(sweep.cursor, KEYS_STEP)?;
+        let matching = keys.into_iter().filter(|key| glob::matches(args[1], key)).map(Reply::Bulk);
+        for key in matching {
+            sweep.bytes += key.bytes();
+            sweep.found.push(key);
         }
-        cursor = next;
+        if sweep.bytes > limit {
+            return Err(CommandError::ReplyTooLarge(limit).into());
+        }
+        if next == Cursor(0) {
+            return Ok(Reply::Array(sweep.found));
+        }
+        sweep.cursor = next;
+        looks += KEYS_STEP;
+        if looks >= KEYS_PER_HOLD && txn.pauses() {
+            return Err(Stop::Unfinished(sweep));
+        }
     }
 }
 
@@ -331,23 +347,34 @@ impl<'a> Scan<'a> {
 }
 
 fn scan(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let mut cursor = Cursor(parse_cursor(args[1])?);
+    let cursor = Cursor(parse_cursor(args[1])?);
     let scan = Scan::parse(&args[2..])?;
     let goes_on = scan.goes_on(txn.client().door);
-    let (mut found, mut looks) = (Vec::new(), 0);
+    let per_hold = if scan.asks_for_types() { TYPES_PER_HOLD } else { KEYS_PER_HOLD };
+    let mut sweep = txn.take_sweep().unwrap_or_else(|| Box::new(Sweep::from(cursor)));
+    let mut looks = 0;
     // A cursor that is none of ours is past the end.
-    while cursor.is_valid() {
-        let (next, keys) = txn.scan_keys(cursor, scan.count)?;
-        looks += scan.count;
+    while sweep.cursor.is_valid() {
+        let step = if goes_on { scan.count } else { scan.count - sweep.looks }.min(per_hold);
+        let (next, keys) = txn.scan_keys(sweep.cursor, step)?;
+        sweep.looks += step;
+        looks += step;
         for key in keys.into_iter().filter(|key| scan.wants(key)) {
-            scan_key(txn, &scan, key, &mut found)?;
+            scan_key(txn, &scan, key, &mut sweep.found)?;
         }
-        if next == Cursor(0) || !goes_on || found.len() >= SCAN_COUNT || looks >= SCAN_LOOKS_MAX {
-            return Ok(scan_reply(next, found));
+        let enough = match goes_on {
+            true => sweep.found.len() >= SCAN_COUNT || sweep.looks >= SCAN_LOOKS_MAX,
+            false => sweep.looks >= scan.count,
+        };
+        if next == Cursor(0) || enough {
+            return Ok(scan_reply(next, sweep.found));
         }
-        cursor = next;
+        sweep.cursor = next;
+        if looks >= per_hold && txn.pauses() {
+            return Err(Stop::Unfinished(sweep));
+        }
     }
-    Ok(scan_reply(Cursor(0), found))
+    Ok(scan_reply(Cursor(0), Vec::new()))
 }
 
 /// Adds a key to what a scan has found, if it is of the right type.
@@ -624,7 +651,7 @@ mod tests {
 
     impl Sleeper {
         fn new(cold: Cold) -> Self {
-            let space = Keyspace::with_cold(cold.0.len() as u64, 0, 0);
+            let space = Keyspace::with_cold(cold.0.len() as u64, crate::keyspace::Expiring::default(), 0, 0);
             Self { cold, space, hub: Hub::default(), client: Client::default(), seq: 2 }
         }
 

@@ -20,7 +20,7 @@ pub(crate) const ROWS: &[Command] = &[
 #[rustfmt::skip]
 const OBJECT: &[Command] = &[
     object("ENCODING", 3, encoding).reads().key(2)  .peeks().doc("2.2.3", "The form a value is kept in."),
-    object("FREQ",     3, freq)    .reads().key(2)  .peeks().doc("4.0.0", "How often a key is used: not known."),
+    object("FREQ",     3, freq)    .reads().key(2)  .peeks().doc("4.0.0", "How often a key is used, if `maxmemory-policy` goes by that."),
     object("IDLETIME", 3, idletime).reads().key(2)  .peeks().doc("2.2.3", "Seconds since a key was used, or came into memory."),
     object("REFCOUNT", 3, refcount).reads().key(2)  .peeks().doc("2.2.3", "References to a value: always 1."),
     object("HELP",     2, help)    .for_all()       .doc("6.2.0", "What the sub-commands are."),
@@ -87,7 +87,7 @@ pub(super) fn debug(txn: &mut Txn<'_>, key: &[u8]) -> Outcome {
         _ => return Err(CommandError::text("ERR no such key").into()),
     };
     let Some(entry) = txn.entry(key)? else { return Ok(Reply::Null) };
-    let idle = now_s.saturating_sub(entry.used_s);
+    let idle = entry.usage.idle_s(now_s);
     let mut bytes = Vec::new();
     entry.value.iter().for_each(|value| value.write(&mut bytes));
     // An address as far as anybody can tell: of this key, and the same as long as it is there.
@@ -95,14 +95,16 @@ pub(super) fn debug(txn: &mut Txn<'_>, key: &[u8]) -> Outcome {
     let text = format!(
         "Value at:{address:#x} refcount:1 encoding:{encoding} serializedlength:{} lru:{} lru_seconds_idle:{idle}",
         bytes.len(),
-        entry.used_s & 0xff_ffff,
+        entry.usage.shown(),
     );
     Ok(Reply::Status(Blob::from(text.into_bytes())))
 }
 
 fn freq(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    if txn.entry(args[2])?.is_none() {
-        return Ok(Reply::Null);
+    let (frequency, now_s) = (txn.hub().settings.frequency, (txn.now_ms() / 1_000) as u32);
+    let Some(entry) = txn.entry(args[2])? else { return Ok(Reply::Null) };
+    if let Some(frequency) = frequency {
+        return Ok(Reply::Integer(entry.usage.counter(frequency, now_s).into()));
     }
     let text = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
                 switching between policies at runtime LRU and LFU data will take some time to adjust.";
@@ -110,9 +112,14 @@ fn freq(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn idletime(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let now_s = (txn.now_ms() / 1_000) as u32;
-    let entry = txn.entry(args[2])?;
-    Ok(entry.map_or(Reply::Null, |entry| Reply::Integer(now_s.saturating_sub(entry.used_s).into())))
+    let (frequency, now_s) = (txn.hub().settings.frequency, (txn.now_ms() / 1_000) as u32);
+    let Some(entry) = txn.entry(args[2])? else { return Ok(Reply::Null) };
+    if frequency.is_some() {
+        let text = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
+                    policies at runtime LRU and LFU data will take some time to adjust.";
+        return Err(CommandError::text(text).into());
+    }
+    Ok(Reply::Integer(entry.usage.idle_s(now_s).into()))
 }
 
 fn refcount(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {

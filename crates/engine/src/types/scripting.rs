@@ -26,12 +26,24 @@ const SCRIPT: &[Command] = &[
     scripting("LOAD",    3, load)  .no_script().doc("2.6.0", "Keeps a script and returns its SHA-1."),
     scripting("EXISTS", -3, exists).no_script().doc("2.6.0", "Whether scripts are kept under these SHA-1s."),
     scripting("FLUSH",  -2, flush) .no_script().doc("2.6.0", "Forgets every script."),
+    scripting("DEBUG",   3, debug) .no_script().doc("3.2.0", "Ends debugging, which there is none of."),
     scripting("HELP",    2, help)  .no_script().for_all().doc("5.0.0", "What the sub-commands are."),
     session("KILL",      2, Session::ScriptKill).group(Group::Scripting).no_script().while_busy().doc("2.6.0", "Ends the script that holds the database."),
 ];
 
 const fn scripting(name: &'static str, arity: i8, handler: crate::command::Handler) -> Command {
     command(name, arity, handler).group(Group::Scripting)
+}
+
+/// There is no debugger to begin with.
+fn debug(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    match args[2] {
+        word if is(word, "NO") => Ok(Reply::OK),
+        word if is(word, "YES") || is(word, "SYNC") => {
+            Err(CommandError::text("ERR SCRIPT DEBUG is not supported: this server has no debugger").into())
+        }
+        _ => Err(CommandError::text("ERR Use SCRIPT DEBUG YES/SYNC/NO").into()),
+    }
 }
 
 fn help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {

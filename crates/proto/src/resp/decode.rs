@@ -79,8 +79,7 @@ impl<'a> Reader<'a> {
             b'_' => self.null()?,
             b'#' => self.boolean()?,
             b',' => self.double()?,
-            // Beyond 64 bits there is only text.
-            b'(' => Reply::bulk(self.line()?),
+            b'(' => Reply::BigNumber(Blob::from(self.line()?)),
             b'!' => failure(self.present()?),
             b'=' => self.verbatim()?,
             b'|' => {
@@ -237,7 +236,7 @@ mod tests {
             (b"#t\r\n", Reply::Bool(true)),
             (b",1.5e3\r\n", Reply::Double(1500.0)),
             (b",-inf\r\n", Reply::Double(f64::NEG_INFINITY)),
-            (b"(12345678901234567890\r\n", Reply::bulk("12345678901234567890")),
+            (b"(12345678901234567890\r\n", Reply::BigNumber(Blob::from_static(b"12345678901234567890"))),
             (b"=6\r\ntxt:hi\r\n", Reply::Verbatim(Blob::from(b"hi"))),
             (b"*2\r\n:1\r\n*0\r\n", Reply::Array(vec![one(), Reply::Array(vec![])])),
             (b"~1\r\n:1\r\n", Reply::Set(vec![one()])),
@@ -303,6 +302,7 @@ mod tests {
             any::<i64>().prop_map(Reply::Integer),
             any::<f64>().prop_filter("nan differs from itself", |value| !value.is_nan()).prop_map(Reply::Double),
             any::<bool>().prop_map(Reply::Bool),
+            "-?[0-9]{1,40}".prop_map(|digits| Reply::BigNumber(Blob::from(digits.as_bytes()))),
             Just(Reply::Null),
         ];
         leaf.prop_recursive(4, 40, 6, |inner| {

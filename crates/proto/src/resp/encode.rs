@@ -28,6 +28,8 @@ pub fn encode(reply: &Reply, version: Version, out: &mut Vec<u8>) {
         Reply::Bulk(bytes) => bulk(bytes, out),
         Reply::Integer(value) => integer(*value, out),
         Reply::Double(value) => double(*value, resp3, out),
+        Reply::BigNumber(digits) if resp3 => line(b'(', digits, out),
+        Reply::BigNumber(digits) => bulk(digits, out),
         Reply::Bool(value) if resp3 => {
             out.extend_from_slice(if *value { b"#t\r\n" } else { b"#f\r\n" });
         }
@@ -178,6 +180,7 @@ mod tests {
             (Reply::bulk(""), "$0\r\n\r\n", "$0\r\n\r\n"),
             (Reply::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
             (Reply::Double(1e21), "$5\r\n1e+21\r\n", ",1e+21\r\n"),
+            (Reply::BigNumber(Blob::from_static(b"-123")), "$4\r\n-123\r\n", "(-123\r\n"),
             (Reply::Double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
             (Reply::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
             (Reply::Double(f64::NAN), "$3\r\nnan\r\n", ",nan\r\n"),

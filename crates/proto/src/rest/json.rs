@@ -82,7 +82,7 @@ pub fn write_json_string(text: &[u8], out: &mut Vec<u8>) {
 /// Stops at the first error, which then speaks for the whole reply.
 fn value<'a>(reply: &'a Reply, encoding: Encoding, out: &mut Vec<u8>) -> Result<(), &'a CommandError> {
     match reply {
-        Reply::Status(text) | Reply::Bulk(text) | Reply::Verbatim(text) => {
+        Reply::Status(text) | Reply::Bulk(text) | Reply::Verbatim(text) | Reply::BigNumber(text) => {
             string(text, encoding, out);
         }
         Reply::Integer(value) => integer(*value, out),
@@ -258,6 +258,7 @@ mod tests {
             (Reply::Double(0.837_574_474_383_931_3), r#""0.83757447438393129""#, r#""MC44Mzc1NzQ0NzQzODM5MzEyOQ==""#),
             (Reply::Double(1e21), r#""1e+21""#, r#""MWUrMjE=""#),
             (Reply::Double(f64::NEG_INFINITY), r#""-inf""#, r#""LWluZg==""#),
+            (Reply::BigNumber(Blob::from_static(b"-123")), r#""-123""#, r#""LTEyMw==""#),
             (Reply::Bool(true), "1", "1"),
             (Reply::Bool(false), "0", "0"),
             (Reply::Null, "null", "null"),

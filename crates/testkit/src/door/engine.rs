@@ -66,7 +66,7 @@ impl Door for EngineDoor {
                 on_timeout
             }
             Err(Stop::Block(_)) => bail!("would wait for ever"),
-            Err(Stop::Aborted) => bail!("was aborted"),
+            Err(Stop::Aborted | Stop::Unfinished(_)) => bail!("was aborted"),
         };
         self.replies.extend(as_resp2(&reply));
         Ok(())

@@ -46,8 +46,6 @@ pub(crate) const ROWS: &[Command] = &[
 
 /// Most slots that an answer may hold of which some are empty.
 const SLOTS_MAX: u64 = 1_000_000;
-/// Indexes that `ARINFO` counts as one slice, as Redis does.
-const SLICE_SIZE: u64 = 4_096;
 
 const WRONG_INDEX: CommandError = CommandError::text("ERR invalid array index");
 const INDEX_OVERFLOW: CommandError = CommandError::text("ERR array index overflow");
@@ -370,16 +368,20 @@ fn arlastitems(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::Array(values))
 }
 
-/// The layout that Redis describes is its own. Slices are counted as it would count them; none is dense, and there is no
-/// directory.
+/// The smallest window of a dense slice.
+const WINDOW_MIN: u64 = 8;
+
+/// The layout that Redis describes is its own, but for what follows from the content: how many slices there are, which of them
+/// hold enough to be dense, and how wide their windows would be. There is no directory.
 fn arinfo(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let full = match args[2..] {
         [] => false,
         [word] if is(word, "FULL") => true,
         _ => return Err(CommandError::Syntax.into()),
     };
+    let (slice_size, dense_from) = (txn.hub().settings.slice_size, txn.hub().settings.dense_from);
     let array = txn.get::<Array>(args[1])?.ok_or(CommandError::NoSuchKey)?;
-    let slices = array.runs(SLICE_SIZE);
+    let slices = array.runs(slice_size);
     let name = |name: &'static str| Reply::bulk(name);
     let mut info = vec![
         (name("count"), Reply::count(array.count())),
@@ -388,15 +390,22 @@ fn arinfo(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         (name("slices"), Reply::count(slices)),
         (name("directory-size"), Reply::Integer(0)),
         (name("super-dir-entries"), Reply::Integer(0)),
-        (name("slice-size"), unsigned(SLICE_SIZE)),
+        (name("slice-size"), unsigned(slice_size)),
     ];
     if full {
+        let is_dense = |(count, _): &(u64, u64)| *count >= dense_from;
+        let (dense, sparse): (Vec<_>, Vec<_>) = array.spans(slice_size).into_iter().partition(is_dense);
+        let windows: Vec<(u64, u64)> =
+            dense.into_iter().map(|(count, span)| (count, (span + 1).next_power_of_two().max(WINDOW_MIN))).collect();
+        // The sum of nothing is below zero, as Rust has it.
+        let mean = |sum: f64, count: usize| Reply::Double((sum + 0.0) / count.max(1) as f64);
+        let fill = windows.iter().map(|(count, size)| *count as f64 / *size as f64).sum();
         info.extend([
-            (name("dense-slices"), Reply::Integer(0)),
-            (name("sparse-slices"), Reply::count(slices)),
-            (name("avg-dense-size"), Reply::Double(0.0)),
-            (name("avg-dense-fill"), Reply::Double(0.0)),
-            (name("avg-sparse-size"), Reply::Double(array.count() as f64 / slices.max(1) as f64)),
+            (name("dense-slices"), Reply::count(windows.len())),
+            (name("sparse-slices"), Reply::count(sparse.len())),
+            (name("avg-dense-size"), mean(windows.iter().map(|(_, size)| *size as f64).sum(), windows.len())),
+            (name("avg-dense-fill"), mean(fill, windows.len())),
+            (name("avg-sparse-size"), mean(sparse.iter().map(|(count, _)| *count as f64).sum(), sparse.len())),
         ]);
     }
     Ok(Reply::Map(info))

@@ -82,6 +82,22 @@ impl Array {
         }
     }
 
+    /// For each run of `size` indexes that holds something: how much, and how far the first and the last are apart.
+    pub(crate) fn spans(&self, size: u64) -> Vec<(u64, u64)> {
+        let mut spans: Vec<(u64, u64)> = Vec::new();
+        let mut current = None;
+        for index in self.slots.keys().copied() {
+            match (&mut current, spans.last_mut()) {
+                (Some((run, first)), Some(span)) if *run == index / size => *span = (span.0 + 1, index - *first),
+                _ => {
+                    current = Some((index / size, index));
+                    spans.push((1, 0));
+                }
+            }
+        }
+        spans
+    }
+
     /// How many runs of `size` indexes hold something.
     pub(crate) fn runs(&self, size: u64) -> usize {
         let (mut runs, mut from) = (0, 0);
@@ -258,6 +274,7 @@ mod tests {
             array.apply(Change::Set { index, value: Some(Blob::from(b"v")) });
         }
         assert_eq!(array.runs(4_096), 4);
+        assert_eq!(array.spans(4_096), [(3, 4_095), (1, 0), (1, 0), (1, 0)]);
         assert_eq!((array.len(), array.count()), (u64::MAX, 6));
     }
 }

@@ -156,6 +156,11 @@ pub(super) fn output_limits(text: &str) -> Result<String, &'static str> {
     Ok(shown)
 }
 
+pub(super) fn power_of_two(text: &str) -> Result<String, &'static str> {
+    let number = text.parse::<u32>().ok().filter(|number| *number > 1 && number.is_power_of_two());
+    number.map(|number| number.to_string()).ok_or("argument must be a power of two")
+}
+
 pub(super) fn three_integers(text: &str) -> Result<String, &'static str> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     if words.len() != 3 {

@@ -204,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn clients_that_cache_are_told_when_fewer_keys_are_remembered() {
+        let mut bench = Bench::new();
+        bench.run("CLIENT TRACKING ON");
+        let read = ["a", "b", "c"].map(|key| crate::txn::Touched::Read(key.as_bytes().into()));
+        let me = bench.client.id;
+        bench.hub.invalidations(&read, me);
+        assert_eq!(bench.hub.tracking.keys(), 3);
+        bench.run("CONFIG SET tracking-table-max-keys 1");
+        bench.hub.invalidations(&[], me);
+        assert_eq!(bench.hub.tracking.keys(), 1);
+    }
+
+    #[test]
     fn what_is_hidden_is_found_by_name() {
         let mut bench = Bench::new();
         assert_eq!(value(&mut bench, "KEY-load-delay"), "0");

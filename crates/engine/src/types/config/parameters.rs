@@ -5,7 +5,8 @@
 //! says nothing of what a parameter is for: `docs/differences.md` lists those that act.
 
 use super::kinds::{
-    Check, events, host_name, locale, no_password, output_limits, percentiles, save_points, three_integers, title,
+    Check, events, host_name, locale, no_password, output_limits, percentiles, power_of_two, save_points,
+    three_integers, title,
 };
 
 /// What a value looks like.
@@ -122,6 +123,9 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     parameter("appendfilename", Text, "appendonly.aof").fixed(),
     parameter("appendfsync", Word(&["everysec", "always", "no"]), "everysec"),
     parameter("appendonly", Switch, "yes"),
+    parameter("array-slice-size", Special(power_of_two), "4096"),
+    parameter("array-sparse-kmax", Number(1, 65_536), "10"),
+    parameter("array-sparse-kmin", Number(1, 65_536), "5"),
     parameter("auto-aof-rewrite-min-size", Memory(0, SIZE), "67108864"),
     parameter("auto-aof-rewrite-percentage", Number(0, INT), "100"),
     parameter("bgsave-cpulist", Text, "").fixed().also("bgsave_cpulist"),
@@ -251,6 +255,8 @@ pub(super) static PARAMETERS: &[Parameter] = &[
     parameter("slowlog-max-len", Number(0, LONG), "128"),
     parameter("socket-mark-id", Text, "0").fixed(),
     parameter("stop-writes-on-bgsave-error", Switch, "yes"),
+    parameter("stream-idmp-duration", Number(1, 86_400), "100"),
+    parameter("stream-idmp-maxsize", Number(1, 10_000), "100"),
     parameter("stream-node-max-bytes", Memory(0, SIZE), "4096"),
     parameter("stream-node-max-entries", Number(0, LONG), "100"),
     parameter("supervised", Switch, "no").fixed(),

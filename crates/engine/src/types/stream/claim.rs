@@ -1,10 +1,11 @@
-//! XPENDING, XCLAIM, XAUTOCLAIM: what was delivered and not acknowledged, and who takes it over.
+//! XPENDING, XCLAIM, XAUTOCLAIM, XNACK: what was delivered and not acknowledged, who takes it over, and who gives it back.
 //!
-//! An entry that is gone cannot be taken over: whoever meets it here ends its being pending.
+//! An entry that is gone cannot be taken over: whoever meets it here ends its being pending. What was given back stays pending
+//! in its group, with nobody, until somebody takes it: however long that one would have it left, as it is nobody's.
 
 use std::collections::BTreeMap;
 
-use dormouse_proto::{Args, Blob, CommandError, Reply};
+use dormouse_proto::{Args, CommandError, Reply};
 
 use super::{Change, ConsumerGroup, Delivery, Id, Stream, announce_consumer, entry_reply, group_of, visit};
 use crate::args::{Options, integer, is};
@@ -16,6 +17,9 @@ const LOOKS_PER_CLAIM: usize = 10;
 const CLAIMS: usize = 100;
 /// The most it may be told to.
 const CLAIMS_MAX: i64 = i64::MAX / 16;
+
+/// The highest number of deliveries.
+pub(super) const DELIVERIES_MAX: u64 = i64::MAX as u64;
 
 /// Most words that XPENDING takes behind the group; what is none of them it overlooks, as in Redis.
 const WORDS_MAX: usize = 6;
@@ -48,16 +52,16 @@ impl<'a> Listing<'a> {
 
     fn rows(&self, group: &ConsumerGroup, now_ms: u64) -> Vec<Reply> {
         let row = |(id, delivery): (Id, &Delivery)| {
-            let idle_ms = now_ms.saturating_sub(delivery.at_ms);
+            let idle_ms = delivery.idle_ms(now_ms);
             let row = || {
                 Reply::Array(vec![
                     Reply::Bulk(id.text()),
-                    Reply::Bulk(delivery.consumer.clone()),
-                    Reply::Integer(idle_ms as i64),
+                    Reply::Bulk(delivery.consumer.clone().unwrap_or_default()),
+                    Reply::Integer(idle_ms.map_or(-1, |idle_ms| idle_ms as i64)),
                     Reply::Integer(delivery.count as i64),
                 ])
             };
-            (idle_ms >= self.idle_ms).then(row)
+            delivery.is_left_for(self.idle_ms, now_ms).then(row)
         };
         let within = |id: &Id| *id <= self.to;
         if let Some(name) = self.consumer {
@@ -151,6 +155,11 @@ impl ClaimOptions {
     }
 }
 
+/// A number of deliveries and one more; the highest there is says that it shall not be delivered again.
+pub(super) const fn once_more(count: u64) -> u64 {
+    if count < DELIVERIES_MAX { count + 1 } else { count }
+}
+
 /// Entries as they pass to a consumer.
 struct Claims<'a> {
     consumer: &'a [u8],
@@ -175,8 +184,8 @@ impl Claims<'_> {
     fn take(&mut self, stream: &Stream, id: Id, old: Option<&Delivery>) {
         // One that is made here counts as delivered once already, as in Redis.
         let before = old.map_or(1, |old| old.count);
-        let count = self.count.unwrap_or(if self.just_ids { before } else { before.saturating_add(1) });
-        let delivery = Delivery { consumer: Blob::from(self.consumer), at_ms: self.at_ms, count };
+        let count = self.count.unwrap_or(if self.just_ids { before } else { once_more(before) });
+        let delivery = Delivery::to(self.consumer, self.at_ms, count);
         self.deliveries.insert(id, Some(delivery));
         self.replies.push(match stream.entry(id) {
             Some(entry) if !self.just_ids => entry_reply(&entry),
@@ -223,7 +232,7 @@ pub(super) fn xclaim(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
             continue;
         }
         let ripe = match &old {
-            Some(old) => now_ms.saturating_sub(old.at_ms) >= idle_ms,
+            Some(old) => old.is_left_for(idle_ms, now_ms),
             None => options.force,
         };
         if ripe {
@@ -236,6 +245,101 @@ pub(super) fn xclaim(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     super::apply(txn, key, changes)?;
     announce_consumer(txn, key, makes_consumer);
     Ok(Reply::Array(replies))
+}
+
+/// What becomes of the number of deliveries of an entry that is given back.
+#[derive(Clone, Copy)]
+enum Verdict {
+    /// `SILENT`: one less.
+    Undone,
+    /// `FAIL`: it stays.
+    Failed,
+    /// `FATAL`: the highest there is.
+    Hopeless,
+}
+
+impl Verdict {
+    fn parse(word: &[u8]) -> Result<Self, CommandError> {
+        match () {
+            () if is(word, "SILENT") => Ok(Self::Undone),
+            () if is(word, "FAIL") => Ok(Self::Failed),
+            () if is(word, "FATAL") => Ok(Self::Hopeless),
+            () => Err(CommandError::text("ERR mode must be SILENT, FAIL, or FATAL")),
+        }
+    }
+
+    const fn count(self, before: u64) -> u64 {
+        match self {
+            Self::Undone => before.saturating_sub(1),
+            Self::Failed => before,
+            Self::Hopeless => DELIVERIES_MAX,
+        }
+    }
+}
+
+/// `SILENT | FAIL | FATAL`, then in any order `IDS numids id …`, `[RETRYCOUNT count]`, `[FORCE]`
+struct GivingBack {
+    verdict: Verdict,
+    ids: Vec<Id>,
+    count: Option<u64>,
+    force: bool,
+}
+
+impl GivingBack {
+    fn parse(args: Args<'_>) -> Result<Self, CommandError> {
+        let mut options = Options::new(args);
+        let verdict = Verdict::parse(options.value()?)?;
+        let (mut ids, mut count, mut force) = (None, None, false);
+        while let Some(word) = options.next() {
+            let more = !options.rest().is_empty();
+            match () {
+                () if is(word, "FORCE") => force = true,
+                () if is(word, "RETRYCOUNT") && more => {
+                    let given = u64::try_from(options.integer()?);
+                    count = Some(given.map_err(|_| CommandError::text("ERR Invalid RETRYCOUNT value, must be >= 0"))?);
+                }
+                () if is(word, "IDS") && more && ids.is_none() => {
+                    let number = crate::args::positive(options.value()?, "ERR numids must be a positive integer")?;
+                    if number > options.rest().len() {
+                        return Err(CommandError::text("ERR number of IDs doesn't match numids"));
+                    }
+                    let texts = (0..number).map(|_| options.value()).collect::<Result<Vec<_>, _>>()?;
+                    ids = Some(texts.into_iter().map(|text| Id::parse(text, 0)).collect::<Result<Vec<_>, _>>()?);
+                }
+                () => {
+                    let word = String::from_utf8_lossy(word);
+                    return Err(CommandError::from(format!("ERR Unrecognized XNACK option '{word}'")));
+                }
+            }
+        }
+        let ids = ids.ok_or(CommandError::text("ERR syntax error, expected IDS keyword"))?;
+        Ok(Self { verdict, ids, count, force })
+    }
+}
+
+/// Gives entries back to their group: pending still, with nobody.
+pub(super) fn xnack(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let (key, name) = (args[1], args[2]);
+    group_of(txn, key, name)?;
+    let asked = GivingBack::parse(&args[3..])?;
+    let (stream, group) = group_of(txn, key, name)?;
+    let mut turn = group.next_turn();
+    let mut given: BTreeMap<Id, Delivery> = BTreeMap::new();
+    let mut done = 0;
+    for id in asked.ids {
+        let before = given.get(&id).or_else(|| group.delivery(id)).map(|delivery| delivery.count);
+        if before.is_none() && !(asked.force && stream.entry(id).is_some()) {
+            continue;
+        }
+        let count = asked.count.unwrap_or_else(|| asked.verdict.count(before.unwrap_or(0)));
+        given.insert(id, Delivery { consumer: None, at_ms: turn, count });
+        (turn, done) = (turn.saturating_add(1), done + 1);
+    }
+    if !given.is_empty() {
+        let given = given.into_iter().map(|(id, delivery)| (id, Some(delivery)));
+        super::apply(txn, key, [Change::pending(name, given)])?;
+    }
+    Ok(Reply::count(done))
 }
 
 /// `key group consumer min-idle start [COUNT count] [JUSTID]`
@@ -270,7 +374,7 @@ pub(super) fn xautoclaim(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
             claims.deliveries.insert(id, None);
             gone.push(Reply::Bulk(id.text()));
             count -= 1;
-        } else if now_ms.saturating_sub(delivery.at_ms) >= idle_ms {
+        } else if delivery.is_left_for(idle_ms, now_ms) {
             claims.take(stream, id, Some(delivery));
             count -= 1;
         }

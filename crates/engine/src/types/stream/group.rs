@@ -1,8 +1,9 @@
 //! Consumer groups: how far each has read, and what was delivered but not acknowledged.
 //!
-//! A pending entry stands twice: in the group by id, with who has it, since when and how often it was delivered; and in its
-//! consumer, by id alone. [`Group::set_pending`] is the only way to either, so the two cannot disagree. Nothing here looks
-//! at entries: a pending id may be of one that was removed long ago.
+//! A pending entry stands three times: in the group by id, with who has it, since when and how often it was delivered; in the
+//! group's order of age; and in its consumer, by id alone, if one has it: entries that were given back are nobody's.
+//! [`Group::set_pending`] is the only way to all three, so they cannot disagree. Nothing here looks at entries: a pending id
+//! may be of one that was removed long ago.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +14,8 @@ use super::id::Id;
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
 use crate::keyspace::heap_bytes;
 
-/// What a pending entry costs in memory, in both places, with the slack of the trees.
-const PENDING_BYTES: usize = 128;
+/// What a pending entry costs in memory, in all its places, with the slack of the trees.
+const PENDING_BYTES: usize = 176;
 /// What a consumer costs beside its name and its pending entries.
 const CONSUMER_BYTES: usize = size_of::<Consumer>() + size_of::<Blob>() + 16;
 /// What a group costs beside its name and what it holds.
@@ -28,6 +29,8 @@ pub(crate) struct Group {
     /// How many entries of the stream, from its very first, it has read; unknown after a leap.
     pub(crate) read: Option<u64>,
     pending: BTreeMap<Id, Delivery>,
+    /// What is pending, by age.
+    order: BTreeSet<Age>,
     consumers: BTreeMap<Blob, Consumer>,
     /// Bytes on the heap behind the consumers' names.
     name_bytes: usize,
@@ -36,12 +39,16 @@ pub(crate) struct Group {
 /// Who has a pending entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Delivery {
-    pub(crate) consumer: Blob,
-    /// When it was delivered last, in milliseconds since the Unix epoch.
+    /// None has one that was given back.
+    pub(crate) consumer: Option<Blob>,
+    /// When it was delivered last, in milliseconds since the Unix epoch. Of one that was given back, its turn among those.
     pub(crate) at_ms: u64,
     /// How often it was delivered.
     pub(crate) count: u64,
 }
+
+/// What was given back, by turn, then what consumers have, the oldest first.
+type Age = (bool, u64, Id);
 
 /// One consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,14 +115,37 @@ pub(super) fn read_option(input: &mut Reader<'_>) -> Result<Option<u64>, Corrupt
 }
 
 impl Delivery {
+    /// To a consumer.
+    pub(crate) fn to(consumer: &[u8], at_ms: u64, count: u64) -> Self {
+        Self { consumer: Some(Blob::from(consumer)), at_ms, count }
+    }
+
+    /// For how long it has been with its consumer; none if nobody has it.
+    pub(crate) fn idle_ms(&self, now_ms: u64) -> Option<u64> {
+        self.consumer.is_some().then(|| now_ms.saturating_sub(self.at_ms))
+    }
+
+    /// Whether another may take it that waits for it to be left for so long. What nobody has, anybody may.
+    pub(crate) fn is_left_for(&self, idle_ms: u64, now_ms: u64) -> bool {
+        self.idle_ms(now_ms).is_none_or(|idle| idle >= idle_ms)
+    }
+
+    const fn age(&self, id: Id) -> Age {
+        (self.consumer.is_some(), self.at_ms, id)
+    }
+
+    /// Without its consumer, of which it only says whether there is one.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        put_bytes(out, &self.consumer);
+        if let Some(consumer) = &self.consumer {
+            put_bytes(out, consumer);
+        }
         put_int(out, self.at_ms);
         put_int(out, self.count);
     }
 
-    pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        Ok(Self { consumer: input.blob()?, at_ms: input.int()?, count: input.int()? })
+    pub(super) fn read(owned: bool, input: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        let consumer = if owned { Some(input.blob()?) } else { None };
+        Ok(Self { consumer, at_ms: input.int()?, count: input.int()? })
     }
 }
 
@@ -164,6 +194,26 @@ impl Group {
         self.pending.get(&id)
     }
 
+    /// What is pending, by age: what was given back in the order in which it was, then the oldest deliveries.
+    pub(crate) fn by_age(&self) -> impl Iterator<Item = (Id, &Delivery)> {
+        self.order.iter().filter_map(|(.., id)| Some((*id, self.pending.get(id)?)))
+    }
+
+    /// When the oldest delivery to a consumer was.
+    pub(crate) fn oldest_ms(&self) -> Option<u64> {
+        self.order.range((true, 0, Id::MIN)..).next().map(|(_, at_ms, _)| *at_ms)
+    }
+
+    /// Pending entries that were given back, in order.
+    pub(crate) fn given_back(&self) -> impl Iterator<Item = Id> {
+        self.order.range(..(true, 0, Id::MIN)).map(|(.., id)| *id)
+    }
+
+    /// The turn of what is given back next.
+    pub(crate) fn next_turn(&self) -> u64 {
+        self.order.range(..(true, 0, Id::MIN)).next_back().map_or(0, |(_, turn, _)| turn.saturating_add(1))
+    }
+
     /// Consumers by name.
     pub(crate) fn consumers(&self) -> impl ExactSizeIterator<Item = (&Blob, &Consumer)> {
         self.consumers.iter()
@@ -180,7 +230,9 @@ impl Group {
             let consumer = self.consumers.remove(name)?;
             self.name_bytes = self.name_bytes.saturating_sub(heap_bytes(name));
             for id in &consumer.pending {
-                self.pending.remove(id);
+                if let Some(delivery) = self.pending.remove(id) {
+                    self.order.remove(&delivery.age(*id));
+                }
             }
             return Some(consumer.times);
         };
@@ -196,18 +248,24 @@ impl Group {
     pub(crate) fn set_pending(&mut self, id: Id, delivery: Option<Delivery>) -> Option<Delivery> {
         let old = match &delivery {
             Some(delivery) => {
-                if !self.consumers.contains_key(&delivery.consumer) {
-                    self.set_consumer(&delivery.consumer, Some(Times::default()));
+                if let Some(consumer) = delivery.consumer.as_ref().filter(|name| !self.consumers.contains_key(*name)) {
+                    self.set_consumer(consumer, Some(Times::default()));
                 }
                 self.pending.insert(id, delivery.clone())
             }
             None => self.pending.remove(&id),
         };
-        if let Some(consumer) = old.as_ref().and_then(|old| self.consumers.get_mut(&old.consumer)) {
-            consumer.pending.remove(&id);
+        if let Some(old) = &old {
+            self.order.remove(&old.age(id));
+            if let Some(consumer) = old.consumer.as_ref().and_then(|name| self.consumers.get_mut(name)) {
+                consumer.pending.remove(&id);
+            }
         }
-        if let Some(consumer) = delivery.and_then(|new| self.consumers.get_mut(&new.consumer)) {
-            consumer.pending.insert(id);
+        if let Some(new) = delivery {
+            self.order.insert(new.age(id));
+            if let Some(consumer) = new.consumer.and_then(|name| self.consumers.get_mut(&name)) {
+                consumer.pending.insert(id);
+            }
         }
         old
     }
@@ -217,7 +275,7 @@ impl Group {
         GROUP_BYTES + self.name_bytes + self.consumers.len() * CONSUMER_BYTES + self.pending.len() * PENDING_BYTES
     }
 
-    /// Consumers are written by name, and named by their number after that.
+    /// Consumers are written by name, and named by their number after that; one number more is nobody's.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         self.last_id.write(out);
         put_option(out, self.read);
@@ -234,7 +292,8 @@ impl Group {
             put_int(out, id.ms - before);
             put_int(out, id.seq);
             before = id.ms;
-            put_int(out, numbers.get(&delivery.consumer).copied().unwrap_or_default());
+            let number = delivery.consumer.as_ref().and_then(|name| numbers.get(name).copied());
+            put_int(out, number.unwrap_or(self.consumers.len() as u64));
             put_int(out, delivery.at_ms);
             put_int(out, delivery.count);
         }
@@ -255,8 +314,8 @@ impl Group {
         for _ in 0..input.count()? {
             ms = ms.checked_add(input.int()?).ok_or(Corrupt("an id"))?;
             let id = Id { ms, seq: input.int()? };
-            let number = usize::try_from(input.int()?).ok();
-            let consumer = number.and_then(|number| names.get(number)).ok_or(Corrupt("a consumer"))?.clone();
+            let number = usize::try_from(input.int()?).ok().filter(|number| *number <= names.len());
+            let consumer = names.get(number.ok_or(Corrupt("a consumer"))?).cloned();
             let delivery = Delivery { consumer, at_ms: input.int()?, count: input.int()? };
             if group.set_pending(id, Some(delivery)).is_some() {
                 return Err(Corrupt("a pending entry once"));
@@ -284,7 +343,7 @@ mod tests {
     }
 
     fn delivery(consumer: &'static str, count: u64) -> Delivery {
-        Delivery { consumer: Blob::from(consumer.as_bytes()), at_ms: 7, count }
+        Delivery::to(consumer.as_bytes(), 7, count)
     }
 
     #[test]
@@ -302,11 +361,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_back_comes_first_and_in_its_order() {
+        let mut group = Group::default();
+        for (ms, at_ms) in [(1, 30), (2, 10), (3, 20), (4, 10)] {
+            group.set_pending(id(ms), Some(Delivery::to(b"a", at_ms, 1)));
+        }
+        let order = |group: &Group| group.by_age().map(|(id, _)| id.ms).collect::<Vec<_>>();
+        assert_eq!((order(&group), group.oldest_ms()), (vec![2, 4, 3, 1], Some(10)));
+        for ms in [3, 1, 3] {
+            let turn = group.next_turn();
+            group.set_pending(id(ms), Some(Delivery { consumer: None, at_ms: turn, count: 1 }));
+        }
+        assert_eq!((order(&group), group.oldest_ms()), (vec![1, 3, 2, 4], Some(10)));
+        assert_eq!(group.given_back().collect::<Vec<_>>(), [id(1), id(3)]);
+        group.set_consumer(&Blob::from(b"a".as_slice()), None);
+        assert_eq!((order(&group), group.oldest_ms()), (vec![1, 3], None));
+        group.set_pending(id(1), None);
+        assert_eq!(order(&group), [3]);
+    }
+
+    #[test]
     fn memory_follows_what_is_held() {
         let mut group = Group::default();
         let empty = group.memory_bytes();
         let name = Blob::from([b'n'; 100].as_slice());
-        group.set_pending(id(1), Some(Delivery { consumer: name.clone(), at_ms: 0, count: 1 }));
+        group.set_pending(id(1), Some(Delivery::to(&name, 0, 1)));
         assert!(group.memory_bytes() >= empty + 100 + PENDING_BYTES);
         group.set_consumer(&name, None);
         assert_eq!(group.memory_bytes(), empty);
@@ -317,6 +396,7 @@ mod tests {
         let mut group = Group::new(id(9), Some(4));
         group.set_pending(id(3), Some(delivery("a", 1)));
         group.set_pending(id(5), Some(delivery("b", 300)));
+        group.set_pending(id(6), Some(Delivery { consumer: None, at_ms: 4, count: 0 }));
         group.set_consumer(&Blob::from(b"c".as_slice()), Some(Times { seen_ms: 9, active_ms: Some(8) }));
         let mut bytes = Vec::new();
         group.write(&mut bytes);

@@ -2,6 +2,7 @@
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
+use super::producers;
 use super::{ConsumerGroup, Delivery, Id, Stream, entry_reply};
 use crate::args::{Options, is};
 use crate::txn::{Outcome, Txn};
@@ -22,13 +23,16 @@ fn count_of(read: Option<u64>) -> Reply {
 }
 
 pub(super) fn stream(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let (now_ms, rules) = (txn.now_ms(), txn.hub().settings.idmp);
     let stream = txn.get::<Stream>(args[2])?.ok_or(CommandError::NoSuchKey)?;
+    let mut fields = basics(stream);
+    fields.extend(producers::fields(stream, rules, now_ms));
     let Some(most) = full_count(args)? else {
-        return Ok(map(in_short(stream)));
+        fields.extend(in_short(stream));
+        return Ok(map(fields));
     };
     let entries = stream.range(Id::MIN, Id::MAX).take(most).map(|entry| entry_reply(&entry)).collect();
     let groups = stream.groups().map(|(name, group)| group_in_full(stream, name, group, most)).collect();
-    let mut fields = basics(stream);
     fields.extend([("entries", Reply::Array(entries)), ("groups", Reply::Array(groups))]);
     Ok(map(fields))
 }
@@ -73,14 +77,12 @@ fn basics(stream: &Stream) -> Vec<(&'static str, Reply)> {
     ]
 }
 
-fn in_short(stream: &Stream) -> Vec<(&'static str, Reply)> {
-    let mut fields = basics(stream);
-    fields.extend([
+fn in_short(stream: &Stream) -> [(&'static str, Reply); 3] {
+    [
         ("groups", Reply::count(stream.groups().len())),
         ("first-entry", stream.first().map_or(Reply::Null, |entry| entry_reply(&entry))),
         ("last-entry", stream.last().map_or(Reply::Null, |entry| entry_reply(&entry))),
-    ]);
-    fields
+    ]
 }
 
 /// How many nodes Redis's radix tree of the same keys has: one for each fork, each run without forks, and each end. The
@@ -104,7 +106,12 @@ fn radix_nodes_below(keys: &[[u8; 16]], depth: usize) -> usize {
 fn group_in_full(stream: &Stream, name: &Blob, group: &ConsumerGroup, most: usize) -> Reply {
     let pending = group.pending(Id::MIN).take(most).map(|(id, delivery)| {
         let [time, count] = delivered(delivery);
-        Reply::Array(vec![Reply::Bulk(id.text()), Reply::Bulk(delivery.consumer.clone()), time, count])
+        Reply::Array(vec![
+            Reply::Bulk(id.text()),
+            Reply::Bulk(delivery.consumer.clone().unwrap_or_default()),
+            time,
+            count,
+        ])
     });
     let consumers = group.consumers().map(|(name, consumer)| {
         let pending = consumer.pending(Id::MIN).take(most).filter_map(|id| {
@@ -125,13 +132,14 @@ fn group_in_full(stream: &Stream, name: &Blob, group: &ConsumerGroup, most: usiz
         ("entries-read", count_of(group.read)),
         ("lag", stream.lag(group).map_or(Reply::Null, Reply::Integer)),
         ("pel-count", Reply::count(group.pending_count())),
+        ("nacked-count", Reply::count(group.given_back().count())),
         ("pending", Reply::Array(pending.collect())),
         ("consumers", Reply::Array(consumers.collect())),
     ])
 }
 
 const fn delivered(delivery: &Delivery) -> [Reply; 2] {
-    [number(delivery.at_ms), number(delivery.count)]
+    [number(if delivery.consumer.is_some() { delivery.at_ms } else { 0 }), number(delivery.count)]
 }
 
 pub(super) fn groups(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {

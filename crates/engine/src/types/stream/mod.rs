@@ -6,10 +6,11 @@
 //! | `node.rs` | entries packed in runs of up to 100, as Redis packs them |
 //! | `group.rs` | consumer groups and what is pending in them |
 //! | `value.rs` | the stream itself, its changes and its bytes |
+//! | `producers.rs` | what producers have sent, XCFGSET |
 //! | `write.rs` | XADD, XTRIM, XDEL, XDELEX, XSETID |
 //! | `read.rs` | XLEN, XRANGE, XREVRANGE, XREAD, XREADGROUP |
 //! | `groups.rs` | XGROUP, XACK, XACKDEL |
-//! | `claim.rs` | XPENDING, XCLAIM, XAUTOCLAIM |
+//! | `claim.rs` | XPENDING, XCLAIM, XAUTOCLAIM, XNACK |
 //! | `info.rs` | XINFO |
 //!
 //! A command finds out what to change first, checks everything that can fail, and edits only then: a blocked read is run
@@ -21,6 +22,7 @@ mod groups;
 mod id;
 mod info;
 mod node;
+mod producers;
 mod read;
 mod value;
 mod write;
@@ -34,6 +36,7 @@ pub(crate) use self::group::{Delivery, Group as ConsumerGroup, Times};
 pub(crate) use self::id::Id;
 use self::node::Entry;
 pub(crate) use self::node::{Node, REMOVED, SAME_FIELDS, pack};
+pub(crate) use self::producers::{DURATION_S_MAX, NAMES_MAX, Name, Producers, Totals};
 pub(crate) use self::value::{Change, Position, Stream};
 use crate::args::is;
 use crate::command::{Command, Group, command, container};
@@ -59,6 +62,8 @@ pub(crate) const ROWS: &[Command] = &[
     stream("XPENDING",   -3, claim::xpending) .reads() .key(1)               .doc("5.0.0", "What is pending in a group: in sum, or entry by entry."),
     stream("XCLAIM",     -6, claim::xclaim)   .writes().key(1).fast()        .blind().doc("5.0.0", "Gives entries that are pending for long to another consumer."),
     stream("XAUTOCLAIM", -6, claim::xautoclaim).writes().key(1).fast()       .blind().doc("6.2.0", "Finds entries that are pending for long and gives them to another consumer."),
+    stream("XNACK",      -7, claim::xnack)    .writes().key(1).fast()        .blind().doc("8.8.0", "Gives entries that are pending back to their group, for others to take at once."),
+    stream("XCFGSET",    -2, producers::xcfgset).writes().key(1).fast()     .blind().doc("8.6.0", "Sets for how long a stream remembers what producers sent, and how much."),
     container("XINFO", XINFO).group(Group::Stream).doc("5.0.0", "Commands that tell about streams."),
 ];
 

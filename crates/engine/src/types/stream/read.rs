@@ -4,11 +4,18 @@
 //! meant then, and the command is run again in that form. It takes nothing, so every waiter gets every entry. A blocked
 //! XREADGROUP takes; and it ends with an error when the key or the group goes, because nothing it waits for can come.
 //!
+//! With CLAIM, an XREADGROUP for what is new first takes over what others have left for long, and one that waits is run again
+//! when the oldest of that is ripe.
+//!
 //! XREADGROUP checks all its streams before it changes one. Whoever reads becomes a consumer, even if there is nothing to
 //! read; after that a read that finds nothing changes nothing: polling costs no write.
 
+use std::collections::BTreeMap;
+
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
+use super::claim::once_more;
+use super::node::Entry;
 use super::{Change, ConsumerGroup, Delivery, Id, Stream, announce_consumer, count_or_all, entry_reply, visit};
 use crate::args::{Options, ends_in_time, is};
 use crate::client::{Door, Waiting};
@@ -48,7 +55,7 @@ fn range(txn: &mut Txn<'_>, args: Args<'_>, from: Id, to: Id, back: bool) -> Out
     })
 }
 
-/// `[GROUP group consumer] [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key … id …`
+/// `[GROUP group consumer] [COUNT count] [BLOCK milliseconds] [CLAIM min-idle] [NOACK] STREAMS key … id …`
 struct Request<'a> {
     args: Args<'a>,
     group: Option<(&'a [u8], &'a [u8])>,
@@ -56,6 +63,8 @@ struct Request<'a> {
     /// How long to wait if at all; for ever is `Some(None)`.
     #[expect(clippy::option_option, reason = "not to wait, and to wait without end, are two things")]
     block: Option<Option<u64>>,
+    /// How long others must have left an entry for this one to take it over; none is not asked for.
+    claim_ms: Option<u64>,
     no_ack: bool,
     keys: Args<'a>,
     ids: Args<'a>,
@@ -64,8 +73,16 @@ struct Request<'a> {
 impl<'a> Request<'a> {
     fn parse(args: Args<'a>, grouped: bool) -> Result<Self, CommandError> {
         let mut options = Options::new(&args[1..]);
-        let mut request =
-            Self { args, group: None, count: usize::MAX, block: None, no_ack: false, keys: &[], ids: &[] };
+        let mut request = Self {
+            args,
+            group: None,
+            count: usize::MAX,
+            block: None,
+            claim_ms: None,
+            no_ack: false,
+            keys: &[],
+            ids: &[],
+        };
         while let Some(word) = options.next() {
             let more = options.rest().len();
             match () {
@@ -82,6 +99,10 @@ impl<'a> Request<'a> {
                 () if is(word, "GROUP") && more > 1 => {
                     only_grouped(grouped, "GROUP")?;
                     request.group = Some((options.value()?, options.value()?));
+                }
+                () if is(word, "CLAIM") && more > 0 => {
+                    only_grouped(grouped, "CLAIM")?;
+                    request.claim_ms = Some(claim_ms(options.value()?)?);
                 }
                 () if is(word, "NOACK") => {
                     only_grouped(grouped, "NOACK")?;
@@ -115,6 +136,14 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
+    /// When the first of the entries that others have will have been left for long enough.
+    fn next_ripe_ms(&self, txn: &Txn<'_>) -> Option<u64> {
+        let (idle_ms, (name, _)) = self.claim_ms.zip(self.group)?;
+        let streams = self.keys.iter().filter_map(|key| txn.peek_as::<Stream>(key).ok().flatten());
+        let oldest_ms = streams.filter_map(|stream| stream.group(name)?.oldest_ms()).min()?;
+        Some(oldest_ms.saturating_add(idle_ms))
+    }
+
     fn streams(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.keys.iter().copied().zip(self.ids.iter().copied())
     }
@@ -130,8 +159,15 @@ impl<'a> Request<'a> {
             words.chain(ids.into_iter().map(Id::text)).collect()
         });
         let block = Block::on(self.keys, timeout_ms, Reply::NullArray);
-        Err(Stop::Block(Block { again, even_if_gone: self.group.is_some(), ..block }))
+        let retry_ms = self.next_ripe_ms(txn);
+        Err(Stop::Block(Block { again, retry_ms, even_if_gone: self.group.is_some(), ..block }))
     }
+}
+
+fn claim_ms(text: &[u8]) -> Result<u64, CommandError> {
+    let millis =
+        dormouse_proto::parse_integer(text).ok_or(CommandError::text("ERR min-idle-time is not an integer"))?;
+    u64::try_from(millis).map_err(|_| CommandError::text("ERR min-idle-time must be a positive integer"))
 }
 
 fn unbalanced(grouped: bool) -> CommandError {
@@ -193,6 +229,8 @@ struct Plan {
     /// None where there is nothing new.
     entries: Option<Vec<Reply>>,
     changes: Vec<Change>,
+    /// Whether something passes from another consumer.
+    claims: bool,
     makes_consumer: bool,
 }
 
@@ -207,7 +245,7 @@ pub(super) fn xreadgroup(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut found = Vec::new();
     for (key, id) in request.keys.iter().zip(ids) {
         // One by one: whoever names a stream twice sees the second time what the first has left.
-        let Plan { entries, changes, makes_consumer } = plan(txn, &request, key, id)?;
+        let Plan { entries, changes, makes_consumer, .. } = plan(txn, &request, key, id)?;
         super::apply(txn, key, changes)?;
         announce_consumer(txn, key, makes_consumer);
         found.extend(entries.map(|entries| (Reply::bulk(key), Reply::Array(entries))));
@@ -247,8 +285,9 @@ fn plan(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: Option<Id>) ->
         Some(id) => history(request, stream, group, id, now_ms),
         None => new_entries(request, stream, group, now_ms),
     };
-    let takes = id.is_none() && plan.entries.is_some() && !request.no_ack;
-    if !(passes_by && group.consumer(consumer).is_none()) {
+    // What is passed on to it is pending with it, whatever it said.
+    let takes = id.is_none() && (plan.claims || (plan.entries.is_some() && !request.no_ack));
+    if plan.claims || !(passes_by && group.consumer(consumer).is_none()) {
         let (visit, new) = visit(group, name, consumer, now_ms, takes);
         plan.makes_consumer = new;
         plan.changes.splice(0..0, visit);
@@ -265,38 +304,74 @@ fn history(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, id: Id
     for id in pending.take(request.count) {
         if let Some(entry) = stream.entry(id) {
             entries.push(entry_reply(&entry));
-            let count = group.delivery(id).map_or(0, |delivery| delivery.count) + 1;
-            deliveries.push((id, Some(Delivery { consumer: Blob::from(consumer), at_ms: now_ms, count })));
+            let count = once_more(group.delivery(id).map_or(0, |delivery| delivery.count));
+            deliveries.push((id, Some(Delivery::to(consumer, now_ms, count))));
         } else {
             entries.push(Reply::Array(vec![Reply::Bulk(id.text()), Reply::NullArray]));
         }
     }
     let changes = if deliveries.is_empty() { Vec::new() } else { vec![Change::pending(name, deliveries)] };
-    Plan { entries: Some(entries), changes, makes_consumer: false }
+    Plan { entries: Some(entries), changes, claims: false, makes_consumer: false }
 }
 
-/// What a group has not read yet, if there is anything.
+/// An entry with for how long it was left, and how often it was delivered before.
+fn claimed_reply(entry: &Entry<'_>, idle_ms: u64, count: u64) -> Reply {
+    let Reply::Array(mut words) = entry_reply(entry) else { return Reply::Null };
+    words.extend([idle_ms, count].map(|number| Reply::Integer(number as i64)));
+    Reply::Array(words)
+}
+
+/// What others have left for long, the longest first, and nobody's before that: the entries to show, and what becomes of them.
+/// Those that are gone are pending no longer.
+fn claims(
+    request: &Request<'_>,
+    stream: &Stream,
+    group: &ConsumerGroup,
+    now_ms: u64,
+) -> (Vec<Reply>, BTreeMap<Id, Option<Delivery>>) {
+    let (mut entries, mut deliveries) = (Vec::new(), BTreeMap::new());
+    let (Some(idle_ms), Some((_, consumer))) = (request.claim_ms, request.group) else { return (entries, deliveries) };
+    for (id, delivery) in group.by_age().take_while(|(_, delivery)| delivery.is_left_for(idle_ms, now_ms)) {
+        if entries.len() >= request.count {
+            break;
+        }
+        let Some(entry) = stream.entry(id) else {
+            deliveries.insert(id, None);
+            continue;
+        };
+        entries.push(claimed_reply(&entry, delivery.idle_ms(now_ms).unwrap_or(now_ms), delivery.count));
+        deliveries.insert(id, Some(Delivery::to(consumer, now_ms, once_more(delivery.count))));
+    }
+    (entries, deliveries)
+}
+
+/// What a group has not read yet, if there is anything, behind what others have left.
 fn new_entries(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, now_ms: u64) -> Plan {
     let (name, consumer) = request.group.unwrap_or_default();
-    let (mut entries, mut ids) = (Vec::new(), Vec::new());
+    let (mut entries, mut deliveries) = claims(request, stream, group, now_ms);
+    let claims = deliveries.values().any(Option::is_some);
+    let mut ids = Vec::new();
     let (mut last, mut read) = (group.last_id, group.read);
     let new = last.next().into_iter().flat_map(|from| stream.range(from, Id::MAX));
-    for entry in new.take(request.count) {
+    for entry in new.take(request.count - entries.len()) {
         read = stream.read_on(read, last, entry.id);
         last = entry.id;
         ids.push(entry.id);
-        entries.push(entry_reply(&entry));
+        entries.push(if request.claim_ms.is_some() { claimed_reply(&entry, 0, 0) } else { entry_reply(&entry) });
+    }
+    let moves = !ids.is_empty();
+    if !request.no_ack {
+        // An entry that a group reads anew is delivered anew.
+        deliveries.extend(ids.into_iter().map(|id| (id, Some(Delivery::to(consumer, now_ms, 1)))));
     }
     let mut changes = Vec::new();
-    if entries.is_empty() {
-        return Plan { entries: None, changes, makes_consumer: false };
+    if !deliveries.is_empty() {
+        changes.push(Change::pending(name, deliveries));
     }
-    if !request.no_ack {
-        let delivery = Delivery { consumer: Blob::from(consumer), at_ms: now_ms, count: 1 };
-        changes.push(Change::pending(name, ids.into_iter().map(|id| (id, Some(delivery.clone())))));
+    if moves {
+        changes.push(Change::cursor(name, last, read));
     }
-    changes.push(Change::cursor(name, last, read));
-    Plan { entries: Some(entries), changes, makes_consumer: false }
+    Plan { entries: (!entries.is_empty()).then_some(entries), changes, claims, makes_consumer: false }
 }
 
 /// Whoever only reads and never acknowledges is stopped some day.

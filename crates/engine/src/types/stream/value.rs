@@ -14,13 +14,15 @@ use dormouse_proto::Blob;
 use super::group::{Delivery, Group, Times, put_option, read_option};
 use super::id::Id;
 use super::node::{Body, Bounds, Entry, Node, check_body};
+use super::producers::{Name, Producers, Totals};
 use crate::codec::{Corrupt, Reader, put_bytes, put_int};
 use crate::keyspace::heap_bytes;
 use crate::settings::Encodings;
 use crate::value::Kind;
 
-/// Version of the layout of a whole stream.
+/// Version of the layout of a whole stream, and of one with producers behind that.
 const LAYOUT: u8 = 1;
+const LAYOUT_PRODUCERS: u8 = 2;
 
 /// See the module's text.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,7 @@ pub struct Stream {
     groups: BTreeMap<Blob, Group>,
     len: u64,
     position: Position,
+    producers: Option<Box<Producers>>,
     node_bytes: usize,
     group_bytes: usize,
     bounds: Bounds,
@@ -67,8 +70,12 @@ pub enum Change {
     Cursor(Blob, Reading),
     /// A consumer of a group comes, does something, or goes.
     Consumer(Blob, Blob, Option<Clock>),
-    /// Entries come to be pending in a group, pass to another consumer, or are acknowledged.
+    /// Entries come to be pending in a group, pass to another consumer or to none, or are acknowledged.
     Pending(Blob, Vec<Handover>),
+    /// Names that producers gave to entries, or that are forgotten.
+    Names(Vec<Name>),
+    /// What is remembered of producers changes.
+    Totals(Totals),
 }
 
 /// See [`Change::Append`].
@@ -234,6 +241,11 @@ impl Stream {
 
     pub(crate) fn group(&self, name: &[u8]) -> Option<&Group> {
         self.groups.get(name)
+    }
+
+    /// What is remembered of producers, if anything.
+    pub(crate) fn producers(&self) -> Option<&Producers> {
+        self.producers.as_deref()
     }
 
     // --- how far behind a group is -----------------------------------------------------------------------------------
@@ -431,6 +443,27 @@ impl Stream {
         Change::Pending(name.clone(), old)
     }
 
+    fn set_names(&mut self, mut names: Vec<Name>) -> Change {
+        let producers = self.producers.get_or_insert_default();
+        for name in &mut names {
+            name.id = producers.set(name);
+        }
+        names.reverse();
+        self.tidy_producers();
+        Change::Names(names)
+    }
+
+    fn set_totals(&mut self, totals: Totals) -> Change {
+        let old = std::mem::replace(&mut self.producers.get_or_insert_default().totals, totals);
+        self.tidy_producers();
+        Change::Totals(old)
+    }
+
+    /// Most streams have no producers that give names, and pay nothing for them.
+    fn tidy_producers(&mut self) {
+        self.producers.take_if(|producers| producers.is_blank());
+    }
+
     /// A stream as it came in a payload: its nodes in order.
     pub(crate) fn from_nodes(nodes: Vec<(Id, Node)>, position: Position) -> Self {
         let mut stream = Self { position, ..Self::default() };
@@ -452,6 +485,8 @@ mod tag {
     pub(super) const CURSOR: u8 = 7;
     pub(super) const CONSUMER: u8 = 8;
     pub(super) const PENDING: u8 = 9;
+    pub(super) const NAMES: u8 = 10;
+    pub(super) const TOTALS: u8 = 11;
 }
 
 /// What became of a pending entry, in the bytes of a change.
@@ -462,6 +497,8 @@ mod handover {
     pub(super) const NAMED: u8 = 1;
     /// It is with the consumer of the one before, since the same moment.
     pub(super) const AGAIN: u8 = 2;
+    /// It is pending, and nobody has it.
+    pub(super) const GIVEN_BACK: u8 = 3;
 }
 
 impl Kind for Stream {
@@ -495,6 +532,8 @@ impl Kind for Stream {
                 Change::Consumer(group, name, old.flatten().map(Clock))
             }
             Change::Pending(group, handovers) => self.set_pending(&group, handovers),
+            Change::Names(names) => self.set_names(names),
+            Change::Totals(totals) => self.set_totals(totals),
         }
     }
 
@@ -558,6 +597,15 @@ impl Kind for Stream {
                 put_bytes(out, group);
                 write_handovers(handovers, out);
             }
+            Change::Names(names) => {
+                out.push(tag::NAMES);
+                put_int(out, names.len() as u64);
+                names.iter().for_each(|name| name.write(out));
+            }
+            Change::Totals(totals) => {
+                out.push(tag::TOTALS);
+                totals.write(out);
+            }
         }
     }
 
@@ -585,12 +633,14 @@ impl Kind for Stream {
                 Change::Consumer(input.blob()?, input.blob()?, read_optional(input, Times::read)?.map(Clock))
             }
             tag::PENDING => Change::Pending(input.blob()?, read_handovers(input)?),
+            tag::NAMES => Change::Names((0..input.count()?).map(|_| Name::read(input)).collect::<Result<_, _>>()?),
+            tag::TOTALS => Change::Totals(Totals::read(input)?),
             _ => return Err(Corrupt("a change of a stream")),
         })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        out.push(LAYOUT);
+        out.push(if self.producers.is_some() { LAYOUT_PRODUCERS } else { LAYOUT });
         self.position.write(out);
         put_int(out, self.nodes.len() as u64);
         for (own, node) in &self.nodes {
@@ -602,10 +652,14 @@ impl Kind for Stream {
             put_bytes(out, name);
             group.write(out);
         }
+        if let Some(producers) = &self.producers {
+            producers.write(out);
+        }
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        if input.byte()? != LAYOUT {
+        let layout = input.byte()?;
+        if !matches!(layout, LAYOUT | LAYOUT_PRODUCERS) {
             return Err(Corrupt("a layout of a stream"));
         }
         let position = Position::read(input)?;
@@ -622,6 +676,9 @@ impl Kind for Stream {
             let (name, group) = (input.blob()?, Group::read(input)?);
             stream.set_group(name, Some(group));
         }
+        if layout == LAYOUT_PRODUCERS {
+            stream.producers = Some(Box::new(Producers::read(input)?));
+        }
         Ok(stream)
     }
 
@@ -630,14 +687,16 @@ impl Kind for Stream {
     }
 
     fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.node_bytes + self.group_bytes
+        let producers = |producers: &Producers| size_of::<Producers>() + producers.memory_bytes();
+        size_of::<Self>() + self.node_bytes + self.group_bytes + self.producers.as_deref().map_or(0, producers)
     }
 
     fn canonical(&self) -> String {
         let nodes: Vec<_> = self.nodes.iter().map(|(own, node)| node.canonical(*own)).collect();
         let groups: Vec<_> =
             self.groups.iter().map(|(name, group)| format!("{}={}", name.escape_ascii(), group.canonical())).collect();
-        format!("{} {:?} {} {}", self.len, self.position, nodes.join(" "), groups.join("; "))
+        let producers = self.producers.as_ref().map(|producers| format!(" {producers:?}")).unwrap_or_default();
+        format!("{} {:?} {} {}{producers}", self.len, self.position, nodes.join(" "), groups.join("; "))
     }
 }
 
@@ -709,6 +768,10 @@ fn write_handovers(handovers: &[Handover], out: &mut Vec<u8>) {
         id.write(out);
         match (delivery, before) {
             (None, _) => out.push(handover::NONE),
+            (Some(new), _) if new.consumer.is_none() => {
+                out.push(handover::GIVEN_BACK);
+                new.write(out);
+            }
             (Some(new), Some(old)) if new.consumer == old.consumer && new.at_ms == old.at_ms => {
                 out.push(handover::AGAIN);
                 put_int(out, new.count);
@@ -729,7 +792,8 @@ fn read_handovers(input: &mut Reader<'_>) -> Result<Vec<Handover>, Corrupt> {
         let id = Id::read(input)?;
         let delivery = match (input.byte()?, &before) {
             (handover::NONE, _) => None,
-            (handover::NAMED, _) => Some(Delivery::read(input)?),
+            (handover::NAMED, _) => Some(Delivery::read(true, input)?),
+            (handover::GIVEN_BACK, _) => Some(Delivery::read(false, input)?),
             (handover::AGAIN, Some(old)) => Some(Delivery { count: input.int()?, ..old.clone() }),
             _ => return Err(Corrupt("a pending entry")),
         };
@@ -758,11 +822,11 @@ mod tests {
         let group = blob(["g", "h"][random.below(2) as usize]);
         let last = stream.last_id();
         let delivery = |random: &mut Random| Delivery {
-            consumer: blob(["c", "d", "e"][random.below(3) as usize]),
+            consumer: [Some("c"), Some("d"), Some("e"), None][random.below(4) as usize].map(blob),
             at_ms: random.below(3),
             count: random.below(300),
         };
-        match random.below(16) {
+        match random.below(18) {
             0..6 => {
                 let next = Id { ms: last.ms + random.below(3), seq: last.seq + 1 };
                 let words = ["f", "1", "g", "22"];
@@ -781,6 +845,26 @@ mod tests {
             11 => {
                 let times = Times { seen_ms: random.below(9), active_ms: Some(1).filter(|_| random.below(2) > 0) };
                 Change::consumer(&group, b"e", Some(times))
+            }
+            16 => {
+                let names = (0..random.below(4)).map(|_| Name {
+                    pid: blob(["p", "q"][random.below(2) as usize]),
+                    iid: blob(["a", "b", "c"][random.below(3) as usize]),
+                    id: None,
+                });
+                let mut names: Vec<_> = names.collect();
+                // Entries have one name, given when they join.
+                names.extend(
+                    names
+                        .last()
+                        .cloned()
+                        .map(|name| Name { id: Some(Id { ms: 1 << 40, seq: random.next_u64() }), ..name }),
+                );
+                Change::Names(names)
+            }
+            17 => {
+                let [added, duplicates] = [random.below(300), random.below(3)];
+                Change::Totals(Totals { duration_s: random.below(3) as u32, names_max: 0, added, duplicates })
             }
             _ => {
                 let mut known: Vec<_> = (0..random.below(20)).map(|_| id(random, last.ms + 1)).collect();

@@ -6,6 +6,7 @@
 use dormouse_proto::{Args, CommandError, Reply};
 use hashbrown::HashSet;
 
+use super::producers::{Sender, Sending};
 use super::{Change, Id, Listed, Policy, Position, Stream, is_referenced, pack, without_references};
 use crate::args::{Options, integer, is};
 use crate::hub::Event;
@@ -249,10 +250,12 @@ impl NewId {
     }
 }
 
-/// `key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [MAXLEN | MINID [= | ~] threshold [LIMIT count]] id field value …`
+/// `key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [IDMPAUTO pid | IDMP pid iid] [MAXLEN | MINID [= | ~] threshold [LIMIT count]]
+/// id field value …`
 struct Addition<'a> {
     make: bool,
     trim: Option<Trim>,
+    sender: Option<Sender<'a>>,
     id: NewId,
     fields: Args<'a>,
 }
@@ -261,8 +264,11 @@ impl<'a> Addition<'a> {
     fn parse(args: Args<'a>, usual_limit: u64) -> Result<Self, CommandError> {
         let mut options = Options::new(&args[2..]);
         let mut trimming = Trimming::default();
-        let (mut make, mut id) = (true, None);
+        let (mut make, mut id, mut sender) = (true, None, None);
         while let Some(word) = options.next() {
+            if Sender::take(&mut sender, word, &mut options)? {
+                continue;
+            }
             if word == b"*" || !(is(word, "NOMKSTREAM") || trimming.take(word, &mut options)?) {
                 id = Some(NewId::parse(word)?);
                 break;
@@ -276,18 +282,27 @@ impl<'a> Addition<'a> {
         if matches!(id, NewId::Whole(Id::MIN)) {
             return Err(CommandError::text("ERR The ID specified in XADD must be greater than 0-0"));
         }
-        Ok(Self { make, trim, id, fields })
+        if sender.is_some() && !matches!(id, NewId::Now) {
+            return Err(CommandError::text("ERR IDMP/IDMPAUTO can be used only with auto-generated IDs"));
+        }
+        Ok(Self { make, trim, sender, id, fields })
     }
 }
 
 pub(super) fn xadd(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let (key, now_ms) = (args[1], txn.now_ms());
     let addition = Addition::parse(args, approximate_limit(txn))?;
+    let rules = txn.hub().settings.idmp;
     let stream = txn.get::<Stream>(key)?;
     if stream.is_none() && !addition.make {
         return Ok(Reply::Null);
     }
     let last = stream.map_or(Id::MIN, Stream::last_id);
+    let sending = addition.sender.map(|sender| sender.sends(stream, addition.fields, rules, now_ms));
+    if let Some(Sending::Again(id, change)) = sending {
+        super::apply(txn, key, [change])?;
+        return Ok(Reply::Bulk(id.text()));
+    }
     if last == Id::MAX {
         return Err(
             CommandError::text("ERR The stream has exhausted the last possible ID, unable to add more items").into()
@@ -299,7 +314,7 @@ pub(super) fn xadd(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut edit = txn.edit::<Stream>(key)?;
     edit.apply(Change::append(id, pack(addition.fields.iter().copied())));
     let (changes, trimmed) = addition.trim.map(|trim| trim.plan(&edit)).unwrap_or_default();
-    for change in changes {
+    for change in changes.into_iter().chain(sending.into_iter().flat_map(|sending| sending.remember(id))) {
         edit.apply(change);
     }
     drop(edit);
