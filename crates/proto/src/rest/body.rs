@@ -5,6 +5,7 @@
 //! reaches the command as the client typed it. It accepts exactly JSON, with one kindness: half a surrogate pair, which
 //! JavaScript can send, becomes U+FFFD. Null, nested arrays and objects are refused, as Redis has nothing to store them as.
 
+use super::binary;
 use super::scan::{first_word, is_special, plain_run};
 use crate::CommandError;
 
@@ -36,6 +37,14 @@ pub enum BodyError {
     /// Not JSON.
     #[error("ERR invalid JSON in the request body at byte {at}: {what}")]
     Syntax {
+        /// Counted from 0.
+        at: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// RESP, as it begins with `*`, and yet not.
+    #[error("ERR invalid RESP in the request body at byte {at}: {what}")]
+    Resp {
         /// Counted from 0.
         at: usize,
         /// What is wrong there.
@@ -117,7 +126,7 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// Reads the body of `POST /`: one command.
+/// Reads the body of `POST /`: one command, as JSON or as RESP.
 ///
 /// What has to be unescaped goes to `scratch`, whose contents do not matter; handing in the same one again saves memory.
 ///
@@ -134,6 +143,15 @@ pub fn parse_command<'a>(
     limits: &Limits,
 ) -> Result<Vec<&'a [u8]>, BodyError> {
     let mut args = Vec::with_capacity(8);
+    if binary::is_binary(body) {
+        let end = binary::command(body, 0, limits, &mut args)?;
+        let whole = end == body.len();
+        return if whole {
+            Ok(args)
+        } else {
+            Err(BodyError::Resp { at: end, what: "unexpected bytes behind the command" })
+        };
+    }
     let mut scanner = Scanner::new(body, scratch, limits);
     scanner
         .open(BodyError::NotACommand)
@@ -151,6 +169,9 @@ pub fn parse_pipeline<'a>(
     scratch: &'a mut Vec<u8>,
     limits: &Limits,
 ) -> Result<Pipeline<'a>, BodyError> {
+    if binary::is_binary(body) {
+        return binary_pipeline(body, limits);
+    }
     let mut pipeline = Pipeline::default();
     let mut scanner = Scanner::new(body, scratch, limits);
     scanner
@@ -158,6 +179,20 @@ pub fn parse_pipeline<'a>(
         .and_then(|()| scanner.commands(&mut pipeline))
         .and_then(|()| scanner.end())
         .map_err(|error| blame_encoding(error, body))?;
+    Ok(pipeline)
+}
+
+fn binary_pipeline<'a>(body: &'a [u8], limits: &Limits) -> Result<Pipeline<'a>, BodyError> {
+    let mut pipeline = Pipeline::default();
+    let mut at = 0;
+    while at < body.len() {
+        let number = pipeline.ends.len() + 1;
+        if number > limits.commands_max {
+            return Err(BodyError::TooManyCommands(limits.commands_max));
+        }
+        at = binary::command(body, at, limits, &mut pipeline.args).map_err(|error| in_command(number, error))?;
+        pipeline.ends.push(pipeline.args.len());
+    }
     Ok(pipeline)
 }
 

@@ -5,6 +5,7 @@
 //! this module must never send a JSON boolean, fraction or object inside a result. It knows neither HTTP nor routes:
 //! whoever owns those splits the URL and reads the body.
 
+mod binary;
 mod body;
 mod json;
 mod path;
