@@ -18,10 +18,10 @@ docs:
 bench *ARGS:
     cargo xtask bench {{ARGS}}
 
-# One fuzz target, until interrupted: just fuzz resp_parser (names: just fuzz-list).
-fuzz NAME *ARGS:
-    cargo +nightly fuzz run {{NAME}} {{ARGS}}
+# Fuzz targets, all or some, a minute each: just fuzz json_path, just fuzz --seconds 600.
+fuzz *ARGS:
+    cargo xtask fuzz {{ARGS}}
 
 # The fuzz targets there are.
 fuzz-list:
-    cargo +nightly fuzz list
+    ls fuzz/fuzz_targets

@@ -1,12 +1,13 @@
 //! `cargo xtask`: what needs logic and is not part of the product.
 //!
 //! `setup` installs what the tests need, `test` runs every check there is, `docs` writes what comes from the command table,
-//! `deny` asks about advisories, `bench` measures against others. Tidiness of the tree (`tidy`) is an ordinary test.
+//! `deny` asks about advisories, `fuzz` runs what parses bytes for as long as one likes, `bench` measures against others. Tidiness of the tree (`tidy`) is an ordinary test.
 
 #![expect(clippy::print_stdout, reason = "a tool for people and build logs")]
 
 mod counts;
 mod docs;
+mod fuzz;
 mod server;
 mod setup;
 mod shell;
@@ -15,8 +16,9 @@ mod test;
 mod tidy;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::shell::Shell;
 
@@ -26,6 +28,8 @@ cargo xtask <command>
   setup                  install what the tests need (apt, npm, pip), if it is missing
   test [--only STEP]...  every check, one after another; stops at the first failure
   test --list            the steps
+  fuzz [--seconds N] [TARGET]...
+                         every target of fuzz/, or those named, for N seconds each (60)
   docs [--check]         write docs/commands.md from the command table, or check that it is fresh
   deny                   licences, sources and advisories of the dependencies (needs cargo-deny and a network)
   bench [--quick] ...    build for release, measure against webdis and Redis, write docs/benchmarks.md";
@@ -51,6 +55,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         ["test", rest @ ..] => test::run(&shell, &only(rest)?),
+        ["fuzz", rest @ ..] => fuzz(&shell, rest),
         ["docs"] => docs::write(&shell),
         ["docs", "--check"] => docs::check(&shell),
         ["deny"] => shell::run(shell.cargo(&["deny", "check"])).map(drop),
@@ -73,6 +78,19 @@ fn only<'a>(args: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
         }
     }
     Ok(names)
+}
+
+/// Fuzzes for as long as one likes.
+fn fuzz(shell: &Shell, args: &[&str]) -> anyhow::Result<()> {
+    let (seconds, names) = match args {
+        ["--seconds", seconds, names @ ..] => {
+            (seconds.parse().with_context(|| format!("'{seconds}' is not a number of seconds"))?, names)
+        }
+        names => (60, names),
+    };
+    let count = fuzz::run(shell, names, Duration::from_secs(seconds))?;
+    println!("\n{count} passed, 0 failed");
+    Ok(())
 }
 
 /// Builds both sides for release and hands over to the load generator.

@@ -74,6 +74,18 @@ pub(crate) fn output(mut command: Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 
+/// As [`run`], showing what the command says only if it ends badly; returns that. Its errors are what is read.
+pub(crate) fn quietly(mut command: Command) -> anyhow::Result<String> {
+    let line = describe(&command);
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {line}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        println!("$ {line}\n{said}");
+        return Err(Failed { line, status: output.status.to_string(), counts: Counts::default() }.into());
+    }
+    Ok(said)
+}
+
 /// The program of that name, if there is one on the path.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

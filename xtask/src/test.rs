@@ -11,7 +11,7 @@ use anyhow::bail;
 use crate::counts::Counts;
 use crate::server::Server;
 use crate::shell::{self, Failed, Shell};
-use crate::{docs, setup};
+use crate::{docs, fuzz, setup};
 
 struct Step {
     name: &'static str,
@@ -46,6 +46,7 @@ const STEPS: &[Step] = &[
     Step { name: "rejson", about: "JSON: the page and random commands beside RedisJSON", run: rejson },
     Step { name: "sdk-js", about: "the unmodified JavaScript SDKs", run: sdk_js },
     Step { name: "sdk-python", about: "the unmodified Python SDKs", run: sdk_python },
+    Step { name: "fuzz", about: "every fuzz target, for a little while", run: fuzz_targets },
     Step { name: "deny", about: "licences and sources of dependencies", run: deny },
 ];
 
@@ -56,6 +57,9 @@ const SEEDS: &str = "24";
 
 /// As many for JSON, whose commands are quicker.
 const JSON_SEEDS: &str = "40";
+
+/// How long each target runs; `cargo xtask fuzz` is for more.
+const FUZZ_TIME: Duration = Duration::from_secs(15);
 
 pub(crate) fn list() {
     for Step { name, about, .. } in STEPS {
@@ -218,6 +222,13 @@ fn sdk_python(shell: &Shell) -> anyhow::Result<Done> {
     command.current_dir(shell.root().join("tests/sdk/python"));
     command.args(["-m", "pytest", "--color=no"]).env("DORMOUSE_BIN", server);
     Ok(shell::run(command)?.into())
+}
+
+fn fuzz_targets(shell: &Shell) -> anyhow::Result<Done> {
+    if !fuzz::is_possible() {
+        return Ok(Done::Skipped("libFuzzer needs a C++ compiler (Debian: apt-get install g++)"));
+    }
+    Ok(Counts { passed: fuzz::run(shell, &[], FUZZ_TIME)?, failed: 0 }.into())
 }
 
 /// Advisories need the network and change by themselves: they are `cargo xtask deny`, not part of what must hold.

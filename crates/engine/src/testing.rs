@@ -4,17 +4,19 @@
 //! good, and its journal is replayed on a second keyspace, which must end up the same. So every test of a command is also
 //! a test of its effects and of their inverses.
 
+use std::cell::Cell;
+
 use dormouse_proto::{Blob, Reply};
 
 use crate::acl::Users;
 use crate::client::{Client, ClientId, Door, Grant};
 use crate::command::Group;
 use crate::hub::{Hub, Notifications};
-use crate::keyspace::{Keyspace, Nothing};
+use crate::keyspace::{Entry, Keyspace, Nothing, Record};
 use crate::moment::Moment;
 use crate::replay::replay;
 use crate::txn::{Done, Outcome, Parts, Stop, Touched, Txn};
-use crate::watchdog::Patient;
+use crate::watchdog::Watchdog;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -30,6 +32,10 @@ pub struct Bench {
     pub now_us: u64,
     /// Bytes of effects that the last command left.
     pub journal_bytes: usize,
+    /// Those effects.
+    pub journal: Vec<u8>,
+    /// Ends scripts that run too long.
+    pub watchdog: Bounded,
     /// Messages published so far.
     pub published: Vec<(Blob, Blob)>,
     /// What the last command did to keys, if anyone watches, waits for or tracks keys.
@@ -109,16 +115,18 @@ impl Bench {
         }
         assert_eq!(dump(&self.replica), dump(&self.space), "the replay of {args:?} ended elsewhere");
         assert_eq!(users(&self.replica_users), users(&self.hub.users), "the replay of {args:?} made other users");
+        self.journal = journal;
         outcome
     }
 
     fn begin(&mut self, undoable: bool) -> Txn<'_> {
+        self.watchdog.asked.set(0);
         let parts = Parts {
             space: &mut self.space,
             source: &Nothing,
             hub: &mut self.hub,
             client: &mut self.client,
-            watchdog: &Patient,
+            watchdog: &self.watchdog,
             moment: Moment { now_us: self.now_us, seed: self.seq },
             seq: self.seq + 1,
         };
@@ -152,9 +160,40 @@ impl Bench {
         self.published.iter().map(event).collect::<Vec<_>>().join(" ")
     }
 
+    /// Every key's record, as the store would have it.
+    pub fn records(&self) -> Vec<Vec<u8>> {
+        let record = |entry: &Entry| {
+            let mut bytes = Vec::new();
+            Record::write(entry.value.as_ref()?, entry.expires_at, entry.seq, &mut bytes);
+            Some(bytes)
+        };
+        self.space.iter().filter_map(|(_, entry)| record(entry)).collect()
+    }
+
     /// How many keys there are, and how much memory they are said to take.
     pub fn size(&self) -> (u64, usize) {
         (self.space.len(), self.space.memory_bytes())
+    }
+}
+
+/// A watchdog that bites after so many questions, so that a command stays a function of its moment; without a number, never.
+#[derive(Debug, Default)]
+pub struct Bounded {
+    asks_max: Option<u32>,
+    asked: Cell<u32>,
+}
+
+impl Bounded {
+    /// One that bites after `asks_max` questions.
+    pub const fn new(asks_max: u32) -> Self {
+        Self { asks_max: Some(asks_max), asked: Cell::new(0) }
+    }
+}
+
+impl Watchdog for Bounded {
+    fn expired(&self) -> bool {
+        self.asked.update(|asked| asked.saturating_add(1));
+        self.asks_max.is_some_and(|asks_max| self.asked.get() > asks_max)
     }
 }
 

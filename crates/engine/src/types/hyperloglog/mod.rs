@@ -42,7 +42,12 @@ fn load(txn: &mut Txn<'_>, key: &[u8]) -> Result<Option<Sketch>, Stop> {
 /// Makes a key hold this, through the bytes that differ.
 fn save(txn: &mut Txn<'_>, key: &[u8], sketch: &Sketch) -> Result<(), Stop> {
     let mut edit = txn.edit::<Blob>(key)?;
-    for splice in differences(&edit, sketch.bytes()) {
+    let mut splices = differences(&edit, sketch.bytes());
+    if splices.is_empty() {
+        // The same bytes again are a write, too: who watches the key hears of it.
+        splices.push(Splice::overwrite(0, &sketch.bytes()[..HEADER]));
+    }
+    for splice in splices {
         edit.apply(splice);
     }
     Ok(())
