@@ -838,6 +838,9 @@ impl Keyspace {
         if next == 0 {
             self.shelf.release();
             self.clean_order();
+            if self.map.len() == 0 {
+                self.order = Order::default();
+            }
         }
         next
     }

@@ -6,6 +6,8 @@
 //! the database meanwhile, so nobody sees a half of it; and nothing is shown before it is on disk, because the caller
 //! waits for the newest sequence number the work has [seen](Done::seen).
 
+mod reap;
+
 use std::sync::Arc;
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
@@ -18,7 +20,7 @@ use crate::command::{Command, Effect};
 pub use crate::edit::Edit;
 use crate::hub::{Event, Hub};
 use crate::journal::{Journal, Undo, op};
-use crate::keyspace::{Adopted, Due, Keyspace, Source, SourceError};
+use crate::keyspace::{Adopted, Keyspace, Source, SourceError};
 use crate::libraries::{self, Libraries, Library};
 use crate::moment::{Moment, Random};
 use crate::scan_map::{Cursor, hash};
@@ -33,10 +35,7 @@ use crate::usage::Usage;
 use crate::value::{Kind, Value};
 use crate::watchdog::Watchdog;
 
-/// Parts of values that [`Txn::reap`] removes at most: whoever comes next waits so long.
-const REAPED_PARTS_MAX: usize = 1_000;
-/// Once so much was brought into memory, [`Txn::reap_cold`] leaves the rest for later.
-const LOADED_BYTES_MAX: usize = 4 << 20;
+pub use self::reap::{Reaped, ReapedCold};
 
 /// Memory holds more than `maxmemory`.
 pub const OUT_OF_MEMORY: CommandError = CommandError::text("OOM command not allowed when used memory > 'maxmemory'.");
@@ -161,26 +160,6 @@ pub struct Done {
     pub shown: Vec<Blob>,
     /// Whether it changed users, so that their clients must be looked at.
     pub users: bool,
-}
-
-/// What [`Txn::reap`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reaped {
-    /// How many keys have gone.
-    pub keys: usize,
-    /// There may be more to do.
-    pub more: bool,
-}
-
-/// What [`Txn::reap_cold`] did.
-#[derive(Debug, Default)]
-pub struct ReapedCold {
-    /// How many keys have gone.
-    pub keys: usize,
-    /// How many of those it was given were dealt with: not all if there was much to load.
-    pub dealt_with: usize,
-    /// Why one of them could not be read: it is found again after the next checkpoint, and the others need not wait for that.
-    pub failure: Option<SourceError>,
 }
 
 impl<'a> Txn<'a> {
@@ -884,59 +863,6 @@ impl<'a> Txn<'a> {
     pub(crate) fn put_settings(&mut self, settings: Settings) {
         let old = self.hub.obey(settings);
         self.journal.undo(|| Undo::Settings(Box::new(old)));
-    }
-
-    /// Removes keys whose deadline has passed, and then parts of values, of at most `count` keys in memory and few enough
-    /// parts to be done soon.
-    pub fn reap(&mut self, count: usize) -> Reaped {
-        let mut reaped = Reaped::default();
-        for hash in self.space.due(self.now_ms(), count) {
-            for key in self.space.with_hash(hash) {
-                let now_ms = self.now_ms();
-                let entry = self.space.find(hash, &key);
-                if entry.is_some_and(|entry| entry.value.is_some() && entry.alive_at(now_ms).is_none()) {
-                    self.bury(hash, &key);
-                    reaped.keys += 1;
-                }
-            }
-        }
-        let mut parts = 0;
-        for hash in self.space.parts_due(self.now_ms(), count.saturating_sub(reaped.keys)) {
-            for key in self.space.with_hash(hash) {
-                parts += self.purge(hash, &key, REAPED_PARTS_MAX - parts);
-            }
-            if parts == REAPED_PARTS_MAX {
-                break;
-            }
-        }
-        reaped.more = reaped.keys >= count || self.space.has_parts_due(self.now_ms());
-        reaped
-    }
-
-    /// Removes cold keys that the store's index says are past their deadlines, without loading them, and brings those of
-    /// which only parts are into memory, where [`Self::reap`] finds them.
-    pub fn reap_cold(&mut self, keys: &[(u64, Blob, Due)]) -> ReapedCold {
-        let mut reaped = ReapedCold::default();
-        let enough = self.space.memory_bytes() + LOADED_BYTES_MAX;
-        for (hash, key, due) in keys {
-            if self.space.memory_bytes() > enough {
-                break;
-            }
-            reaped.dealt_with += 1;
-            if !self.space.is_cold(*hash, key) {
-                continue;
-            }
-            if due.part {
-                reaped.failure = self.space.load(*hash, key, self.source).err().or(reaped.failure);
-                continue;
-            }
-            self.journal.delete(key);
-            self.space.bury_cold(*hash, key, *due, self.seq);
-            self.buried(key);
-            self.notify(Event::Expired, "expired", key);
-            reaped.keys += 1;
-        }
-        reaped
     }
 
     // --- libraries of functions ----------------------------------------------------------------------------------
