@@ -3,6 +3,8 @@
 //! A handler with nothing to take stops with a [`Block`]; whoever ran it parks the command, runs it again when one of the keys
 //! has been written or when it says, and answers for it when the time is up. Nothing here waits.
 
+use std::num::NonZeroU64;
+
 use dormouse_proto::{Args, Blob, Reply};
 
 /// What a blocked command waits for.
@@ -15,9 +17,9 @@ pub struct Block {
     /// The reply when the time is up.
     pub on_timeout: Reply,
     /// The command to run again, if not as it came: what it meant by "now" is fixed then.
-    pub again: Option<Vec<Blob>>,
+    pub again: Option<Box<[Blob]>>,
     /// When to run it again even if no key was written, in milliseconds since the Unix epoch.
-    pub retry_ms: Option<u64>,
+    pub retry_ms: Option<NonZeroU64>,
     /// Whether it wants to know that a key went, too.
     pub even_if_gone: bool,
 }

@@ -34,7 +34,7 @@ impl Usage {
 
     /// It is used so often now.
     pub(crate) const fn often(counter: u8, now_s: u32) -> Self {
-        Self((now_s / 60 & MINUTES) << 8 | counter as u32)
+        Self(((now_s / 60) & MINUTES) << 8 | counter as u32)
     }
 
     /// Of a key that comes to be.

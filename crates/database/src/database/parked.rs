@@ -6,6 +6,7 @@
 //! says when to try again, and housekeeping does.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use dormouse_engine::{Block, Client, ClientId, Command, Moment, Patient, Stop, Ticket, Txn, hash};
@@ -24,7 +25,7 @@ pub(super) struct Parked {
     /// Whether it is to be run again when a key went, too.
     pub(super) even_if_gone: bool,
     /// When it is to be run again in any case, in milliseconds since the Unix epoch.
-    pub(super) retry_ms: Option<u64>,
+    pub(super) retry_ms: Option<NonZeroU64>,
     pub(super) on_timeout: Reply,
     pub(super) client: Client,
     pub(super) once: Option<Arc<Once>>,
@@ -111,7 +112,7 @@ impl Database {
 
     /// Runs parked commands again whose time has come, the oldest first.
     pub(super) fn retry(&self, state: &mut State, moment: Moment) {
-        let is_due = |parked: &Parked| parked.retry_ms.is_some_and(|at_ms| at_ms <= moment.now_ms());
+        let is_due = |parked: &Parked| parked.retry_ms.is_some_and(|at_ms| at_ms.get() <= moment.now_ms());
         let due: Vec<Ticket> =
             state.parked.iter().filter(|(_, parked)| is_due(parked)).map(|(ticket, _)| *ticket).collect();
         for ticket in due {
@@ -136,7 +137,7 @@ impl State {
         }
         let parked = Parked {
             command,
-            args: block.again.unwrap_or_else(|| args.iter().map(|arg| Blob::from(*arg)).collect()),
+            args: block.again.map_or_else(|| args.iter().map(|arg| Blob::from(*arg)).collect(), Vec::from),
             keys: block.keys,
             even_if_gone: block.even_if_gone,
             retry_ms: block.retry_ms,
@@ -166,6 +167,6 @@ impl State {
 
     /// When the first parked command is to be run again though no key was written.
     pub(super) fn next_retry_ms(&self) -> Option<u64> {
-        self.parked.values().filter_map(|parked| parked.retry_ms).min()
+        self.parked.values().filter_map(|parked| parked.retry_ms).min().map(NonZeroU64::get)
     }
 }

@@ -288,7 +288,9 @@ mod tests {
         let mut bench = Bench::new();
         bench.hub.clients.insert(ClientId(7), Client::new(ClientId(7), Door::Resp, Grant::Full));
         let mut shows = |lines: &[&str], flags: &str, redirect: &str| {
-            lines.iter().for_each(|line| drop(bench.run(line)));
+            for line in lines {
+                bench.run(line);
+            }
             let text = text(bench.run("CLIENT INFO"));
             assert!(
                 text.contains(&format!(" flags={flags} ")) && text.contains(&format!(" redir={redirect} ")),

@@ -362,9 +362,10 @@ fn scan(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         for key in keys.into_iter().filter(|key| scan.wants(key)) {
             scan_key(txn, &scan, key, &mut sweep.found)?;
         }
-        let enough = match goes_on {
-            true => sweep.found.len() >= SCAN_COUNT || sweep.looks >= SCAN_LOOKS_MAX,
-            false => sweep.looks >= scan.count,
+        let enough = if goes_on {
+            sweep.found.len() >= SCAN_COUNT || sweep.looks >= SCAN_LOOKS_MAX
+        } else {
+            sweep.looks >= scan.count
         };
         if next == Cursor(0) || enough {
             return Ok(scan_reply(next, sweep.found));

@@ -58,7 +58,7 @@ struct Producer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
     pub(crate) totals: Totals,
-    producers: BTreeMap<Blob, Producer>,
+    by_pid: BTreeMap<Blob, Producer>,
     /// Whose name each entry has, the oldest first.
     order: BTreeMap<Id, Blob>,
     bytes: usize,
@@ -78,9 +78,9 @@ impl Totals {
     }
 
     pub(super) fn write(self, out: &mut Vec<u8>) {
-        [self.duration_s.into(), self.names_max.into(), self.added, self.duplicates]
-            .into_iter()
-            .for_each(|number| put_int(out, number));
+        for number in [self.duration_s.into(), self.names_max.into(), self.added, self.duplicates] {
+            put_int(out, number);
+        }
     }
 
     pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, Corrupt> {
@@ -126,7 +126,7 @@ impl Producers {
 
     /// The entry that a name stands for.
     fn find(&self, pid: &[u8], iid: &[u8]) -> Option<Id> {
-        self.producers.get(pid)?.names.get(iid).copied()
+        self.by_pid.get(pid)?.names.get(iid).copied()
     }
 
     /// Gives a name to an entry, or to none; the entry that had it.
@@ -135,11 +135,11 @@ impl Producers {
         if let Some(id) = name.id {
             // An entry has one name.
             if let Some(pid) = self.order.get(&id).cloned()
-                && let Some(iid) = self.producers.get(&pid).and_then(|producer| producer.order.get(&id)).cloned()
+                && let Some(iid) = self.by_pid.get(&pid).and_then(|producer| producer.order.get(&id)).cloned()
             {
                 self.forget(&pid, &iid);
             }
-            let producer = self.producers.entry(name.pid.clone()).or_insert_with(|| {
+            let producer = self.by_pid.entry(name.pid.clone()).or_insert_with(|| {
                 self.bytes += PRODUCER_BYTES + heap_bytes(&name.pid);
                 Producer::default()
             });
@@ -152,13 +152,13 @@ impl Producers {
     }
 
     fn forget(&mut self, pid: &[u8], iid: &[u8]) -> Option<Id> {
-        let producer = self.producers.get_mut(pid)?;
+        let producer = self.by_pid.get_mut(pid)?;
         let id = producer.names.remove(iid)?;
         producer.order.remove(&id);
         self.order.remove(&id);
         self.bytes = self.bytes.saturating_sub(NAME_BYTES + heap_bytes(iid));
         if producer.names.is_empty() {
-            self.producers.remove(pid);
+            self.by_pid.remove(pid);
             self.bytes = self.bytes.saturating_sub(PRODUCER_BYTES + heap_bytes(pid));
         }
         Some(id)
@@ -166,12 +166,12 @@ impl Producers {
 
     /// All names, by producer, the oldest first.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&Blob, impl ExactSizeIterator<Item = (&Blob, Id)>)> {
-        self.producers.iter().map(|(pid, producer)| (pid, producer.order.iter().map(|(id, iid)| (iid, *id))))
+        self.by_pid.iter().map(|(pid, producer)| (pid, producer.order.iter().map(|(id, iid)| (iid, *id))))
     }
 
     /// How many producers there are.
     pub(crate) fn len(&self) -> usize {
-        self.producers.len()
+        self.by_pid.len()
     }
 
     /// How many producers and names are remembered.
@@ -180,18 +180,18 @@ impl Producers {
         let speaks = |producer: &&Producer| {
             producer.order.last_key_value().is_some_and(|(newest, _)| !totals.forgets(*newest, now_ms))
         };
-        (self.producers.values().filter(speaks).count(), self.order.len() - gone)
+        (self.by_pid.values().filter(speaks).count(), self.order.len() - gone)
     }
 
     /// The names to forget when a producer gives one more: those that are too old, and its oldest if it has too many.
     fn leaving(&self, pid: &[u8], totals: &Totals, now_ms: u64) -> Vec<Name> {
         let name = |id: &Id, pid: &Blob| {
-            let iid = self.producers.get(pid)?.order.get(id)?.clone();
+            let iid = self.by_pid.get(pid)?.order.get(id)?.clone();
             Some(Name { pid: pid.clone(), iid, id: None })
         };
         let old = self.order.iter().take_while(|(id, _)| totals.forgets(**id, now_ms));
         let mut leaving: Vec<Name> = old.filter_map(|(id, pid)| name(id, pid)).collect();
-        if let Some((pid, producer)) = self.producers.get_key_value(pid) {
+        if let Some((pid, producer)) = self.by_pid.get_key_value(pid) {
             let young = producer.order.keys().filter(|id| !totals.forgets(**id, now_ms));
             let excess = (young.clone().count() + 1).saturating_sub(totals.names_max as usize);
             leaving.extend(young.take(excess).filter_map(|id| name(id, pid)));

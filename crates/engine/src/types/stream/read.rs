@@ -11,6 +11,7 @@
 //! read; after that a read that finds nothing changes nothing: polling costs no write.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use dormouse_proto::{Args, Blob, CommandError, Reply};
 
@@ -137,11 +138,11 @@ impl<'a> Request<'a> {
     }
 
     /// When the first of the entries that others have will have been left for long enough.
-    fn next_ripe_ms(&self, txn: &Txn<'_>) -> Option<u64> {
+    fn next_ripe_ms(&self, txn: &Txn<'_>) -> Option<NonZeroU64> {
         let (idle_ms, (name, _)) = self.claim_ms.zip(self.group)?;
         let streams = self.keys.iter().filter_map(|key| txn.peek_as::<Stream>(key).ok().flatten());
         let oldest_ms = streams.filter_map(|stream| stream.group(name)?.oldest_ms()).min()?;
-        Some(oldest_ms.saturating_add(idle_ms))
+        NonZeroU64::new(oldest_ms.saturating_add(idle_ms))
     }
 
     fn streams(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {

@@ -31,7 +31,7 @@ fn a_read_waits_for_what_comes_after_its_ids() {
         ("XREAD BLOCK 7 STREAMS s 9", "XREAD BLOCK 7 STREAMS s 9-0"),
     ] {
         let Err(Stop::Block(block)) = bench.attempt(&words(line)) else { panic!("{line} did not wait") };
-        let again: Vec<Blob> = words(again).into_iter().map(Blob::from).collect();
+        let again: Box<[Blob]> = words(again).into_iter().map(Blob::from).collect();
         assert_eq!((block.again, block.timeout_ms), (Some(again), Some(7)), "{line}");
         assert!(!block.even_if_gone);
     }

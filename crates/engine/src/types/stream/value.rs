@@ -600,7 +600,9 @@ impl Kind for Stream {
             Change::Names(names) => {
                 out.push(tag::NAMES);
                 put_int(out, names.len() as u64);
-                names.iter().for_each(|name| name.write(out));
+                for name in names {
+                    name.write(out);
+                }
             }
             Change::Totals(totals) => {
                 out.push(tag::TOTALS);
