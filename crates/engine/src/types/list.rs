@@ -639,12 +639,9 @@ fn ltrim(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         return Ok(Reply::OK);
     };
     let kept = list.range(start, stop);
-    if kept.len() == list.len() {
-        txn.notify(Event::List, "ltrim", args[1]);
-    } else {
-        let change = Change::Trim { front: kept.start, back: list.len() - kept.end };
-        remove(txn, args[1], change, "ltrim")?;
-    }
+    // One that leaves all of it is a write, too: who watches the key hears of it.
+    let change = Change::Trim { front: kept.start, back: list.len() - kept.end };
+    remove(txn, args[1], change, "ltrim")?;
     Ok(Reply::OK)
 }
 
