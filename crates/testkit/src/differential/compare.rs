@@ -3,7 +3,7 @@
 use dormouse_proto::{Reply, parse_double};
 
 use super::json;
-use super::templates::{Compare, FUNCTIONS, SCRIPTS, TEMPLATES, Template};
+use super::templates::{BEFORE_OTHERS, BESIDE_ANOTHER, Compare, DIGESTED, FUNCTIONS, SCRIPTS, TEMPLATES, Template};
 use crate::reply_text;
 
 /// The command whose reply this one gives: a script may hand on that of its arguments.
@@ -22,6 +22,22 @@ pub fn subject(args: &[Vec<u8>]) -> &[Vec<u8>] {
     rest.get(usize::from(keys == b"1")..).filter(|rest| !rest.is_empty()).unwrap_or(args)
 }
 
+/// The command within a script or function that tells of its reply in a way of its own, and that reply as far as it is told.
+pub fn inner<'a>(args: &'a [Vec<u8>], reply: &'a Reply) -> Option<(&'a [Vec<u8>], &'a Reply)> {
+    let [name, source, keys, rest @ ..] = args else { return None };
+    let at = match (name.as_slice(), source.as_slice()) {
+        (b"EVAL", source) if source == BESIDE_ANOTHER.as_bytes() || source == DIGESTED.as_bytes() => 1,
+        (b"EVAL", source) if source == BEFORE_OTHERS.as_bytes() => 0,
+        (b"FCALL" | b"FCALL_RO", b"digest" | b"set_and") => 1,
+        _ => return None,
+    };
+    let rest = rest.get(usize::from(keys == b"1")..).filter(|rest| !rest.is_empty())?;
+    match reply {
+        Reply::Array(replies) => replies.get(at).map(|reply| (rest, reply)),
+        other => Some((rest, other)),
+    }
+}
+
 /// How replies to a command compare.
 pub fn compare_of(args: &[Vec<u8>]) -> Compare {
     let named = |template: &&Template| subject(args).first().is_some_and(|name| name == template.name.as_bytes());
@@ -30,6 +46,9 @@ pub fn compare_of(args: &[Vec<u8>]) -> Compare {
 
 /// What is lost where a server prints 17 decimals.
 const DECIMAL_ERROR_MAX: f64 = 1e-17;
+
+/// Bytes of a double with so many digits that none can be missing.
+const DIGITS_ALL: usize = 16;
 
 /// Whether two replies mean the same. A null that stands for a string and one that stands for an array do not.
 pub fn same(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {
@@ -45,7 +64,7 @@ pub fn same(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {
             let group = if compare == Compare::Scan { 1 } else { 2 };
             match (ours.as_slice(), theirs.as_slice()) {
                 ([ours_at, Reply::Array(ours)], [theirs_at, Reply::Array(theirs)]) => {
-                    ours_at == theirs_at && sorted(ours, group) == sorted(theirs, group)
+                    ours_at == theirs_at && sorted(&shortest(ours), group) == sorted(&shortest(theirs), group)
                 }
                 _ => false,
             }
@@ -69,6 +88,17 @@ pub fn same(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {
         }
         _ => ours == theirs,
     }
+}
+
+/// Doubles of 17 digits as short as they can be told apart, as older servers scan scores with all of them.
+fn shortest(items: &[Reply]) -> Vec<Reply> {
+    let shorter = |item: &Reply| match item {
+        Reply::Bulk(text) if text.len() >= DIGITS_ALL => {
+            parse_double(text).map(|double| Reply::bulk(double.to_string()))
+        }
+        _ => None,
+    };
+    items.iter().map(|item| shorter(item).unwrap_or_else(|| item.clone())).collect()
 }
 
 /// A row of what is pending, without how long; the same null for both kinds.

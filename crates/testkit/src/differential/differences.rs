@@ -6,6 +6,7 @@
 use dormouse_proto::{Reply, parse_double};
 use serde_json::Value;
 
+use super::compare::inner;
 use crate::reply_text;
 use crate::server::Server;
 
@@ -31,7 +32,10 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         anchor: "unlink-without-keys",
         beside: None,
-        explains: |args, ours, _| names(args, &["UNLINK"]) && args.len() == 1 && *ours == Reply::Integer(0),
+        explains: |args, ours, _| {
+            let taken = [Reply::Integer(0), Reply::status("QUEUED")];
+            names(args, &["UNLINK"]) && args.len() == 1 && taken.contains(ours)
+        },
     },
     Difference {
         anchor: "a-key-copied-onto-itself",
@@ -45,7 +49,8 @@ pub const DIFFERENCES: &[Difference] = &[
         beside: None,
         // Also of a set where a sorted set is named, which has an order of its own.
         explains: |args, ours, theirs| {
-            args.iter().any(|arg| arg == b"nosort") && leaves(ours).is_some_and(|ours| Some(ours) == leaves(theirs))
+            let by = args.iter().skip_while(|arg| !arg.eq_ignore_ascii_case(b"BY")).nth(1);
+            by.is_some_and(|by| !by.contains(&b'*')) && leaves(ours).is_some_and(|ours| Some(ours) == leaves(theirs))
         },
     },
     Difference {
@@ -85,6 +90,24 @@ pub const DIFFERENCES: &[Difference] = &[
                 || (names(args, &["XREADGROUP"])
                     && (ended(theirs, "UNBLOCKED the stream key no longer exists")
                         || ended(theirs, "the consumer group this client was blocked on no longer exists")))
+        },
+    },
+    Difference {
+        anchor: "ranges-by-name-among-different-scores",
+        beside: None,
+        explains: |args, _, _| {
+            const BY_LEX: &[&str] = &["ZRANGEBYLEX", "ZREVRANGEBYLEX", "ZREMRANGEBYLEX", "ZLEXCOUNT"];
+            let is_by_lex = names(args, BY_LEX) || args.iter().any(|arg| arg.eq_ignore_ascii_case(b"BYLEX"));
+            // Where members all have one score, keys are named so.
+            is_by_lex && !args.iter().skip(1).any(|arg| arg.len() == 2 && arg.starts_with(b"y"))
+        },
+    },
+    Difference {
+        anchor: "waiting-for-several-keys",
+        beside: None,
+        explains: |args, ours, theirs| {
+            let waits = names(args, &["BLPOP", "BRPOP", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP"]);
+            waits && matches!(ours, Reply::Array(_)) && error(theirs).starts_with("WRONGTYPE")
         },
     },
     Difference {
@@ -181,11 +204,13 @@ pub const DIFFERENCES: &[Difference] = &[
         anchor: "beside-valkey",
         beside: Some(Server::Valkey),
         explains: |args, ours, their_reply| {
-            let theirs = error(their_reply);
+            let theirs = said(their_reply);
             // The expiry is read before the key is looked up.
             (names(args, &["GETEX"])
                 && (is_null(ours) || error(ours).starts_with("WRONGTYPE"))
                 && (theirs.contains("invalid expire") || theirs.contains("not an integer")))
+                || (names(args, &["XREAD"]) && args.iter().any(|arg| arg == b"+"))
+                || (names(args, &["XINFO"]) && without_lag(ours) == without_lag(their_reply))
                 || (names(args, &["SCAN"]) && theirs.contains("unknown type name"))
                 || (names(args, &["SORT", "SORT_RO"]) && said(their_reply).contains(NO_WEIGHT))
                 || (said(ours).contains("could not decode requested zset member")
@@ -194,12 +219,36 @@ pub const DIFFERENCES: &[Difference] = &[
     },
 ];
 
+/// Whether a transaction may run on one and not on the other after somebody else ran this.
+pub fn watched(server: Server, args: &[Vec<u8>]) -> bool {
+    server == Server::Valkey && names(args, &["XGROUP"])
+}
+
 /// The section that explains these replies, if one does.
 pub fn explained(server: Server, args: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> Option<&'static str> {
     let holds = |difference: &&Difference| {
         difference.beside.is_none_or(|beside| beside == server) && (difference.explains)(args, ours, theirs)
     };
-    DIFFERENCES.iter().find(holds).map(|difference| difference.anchor)
+    let found = DIFFERENCES.iter().find(holds).map(|difference| difference.anchor);
+    found.or_else(|| {
+        let ((args, ours), (_, theirs)) = (inner(args, ours)?, inner(args, theirs)?);
+        explained(server, args, ours, theirs)
+    })
+}
+
+/// What `XINFO` tells of groups, without how far they have read: what is not known, they guess in ways of their own.
+fn without_lag(reply: &Reply) -> Reply {
+    let Reply::Array(items) = reply else { return reply.clone() };
+    let mut kept = Vec::new();
+    let mut skips = false;
+    for item in items {
+        let is_guess = matches!(item, Reply::Bulk(name) if matches!(&name[..], b"lag" | b"entries-read"));
+        if !skips && !is_guess {
+            kept.push(without_lag(item));
+        }
+        skips = is_guess;
+    }
+    Reply::Array(kept)
 }
 
 fn names(args: &[Vec<u8>], commands: &[&str]) -> bool {
@@ -233,9 +282,15 @@ fn in_any_order(reply: &Reply) -> Value {
     match reply {
         Reply::Array(items) => sorted(Value::Array(items.iter().map(in_any_order).collect())),
         Reply::Bulk(text) => serde_json::from_slice(text)
+            .or_else(|_| serde_json::from_slice(&without_layout(text)))
             .map_or_else(|_| Value::String(String::from_utf8_lossy(text).into_owned()), sorted),
         other => Value::String(reply_text::text(other)),
     }
+}
+
+/// A document without the marks that templates lay it out with.
+fn without_layout(text: &[u8]) -> Vec<u8> {
+    text.iter().copied().filter(|byte| !b">|_".contains(byte)).collect()
 }
 
 /// A value with every array in it sorted by how its elements print.

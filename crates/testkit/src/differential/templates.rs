@@ -287,18 +287,23 @@ pub const LIBRARIES: &[&str] = &[
 pub const FUNCTIONS: &[(&str, bool)] =
     &[("hand_on", true), ("try", true), ("digest", false), ("set_and", false), ("look", true)];
 
+/// The script that returns the reply of its arguments behind one of its own.
+pub const BESIDE_ANOTHER: &str = "return {redis.call('SET', KEYS[1], 'x'), redis.call(unpack(ARGV))}";
+
+/// One that says what became of its arguments.
+pub const DIGESTED: &str =
+    "local r = redis.pcall(unpack(ARGV)) if type(r) == 'table' then return r.err or r.ok or #r end return {type(r), r}";
+
+/// One that writes before, and returns that reply first.
+pub const BEFORE_OTHERS: &str =
+    "redis.call('APPEND', KEYS[1], 1.5) local r = redis.pcall(unpack(ARGV)) return {r, r == false, tostring(KEYS[1])}";
+
 /// Scripts whose arguments are a command, and whether they answer as it does. The others want an exact reply.
 pub const SCRIPTS: &[(&str, bool)] = &[
     ("return redis.call(unpack(ARGV))", true),
     ("return redis.pcall(unpack(ARGV))", true),
-    (
-        "local r = redis.pcall(unpack(ARGV)) if type(r) == 'table' then return r.err or r.ok or #r end return {type(r), r}",
-        false,
-    ),
-    ("return {redis.call('SET', KEYS[1], 'x'), redis.call(unpack(ARGV))}", false),
-    (
-        "redis.call('APPEND', KEYS[1], 1.5) local r = redis.pcall(unpack(ARGV)) return {r, r == false, tostring(KEYS[1])}",
-        false,
-    ),
+    (DIGESTED, false),
+    (BESIDE_ANOTHER, false),
+    (BEFORE_OTHERS, false),
     ("local n = 0 for i = 1, 2 do local r = redis.call(unpack(ARGV)) n = n + (r and 1 or 0) end return n + 0.7", false),
 ];
