@@ -64,6 +64,7 @@ struct Shared {
     service: Arc<Service>,
     http: SocketAddr,
     resp: Option<SocketAddr>,
+    tls: bool,
 }
 
 impl Admin {
@@ -71,7 +72,7 @@ impl Admin {
     pub(crate) fn start(
         path: PathBuf,
         service: &Arc<Service>,
-        (http, resp): (SocketAddr, Option<SocketAddr>),
+        (http, resp, tls): (SocketAddr, Option<SocketAddr>, bool),
         stopping: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         if std::fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
@@ -79,7 +80,7 @@ impl Admin {
         }
         let listener = StdListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
         listener.set_nonblocking(true)?;
-        let shared = Arc::new(Shared { service: Arc::clone(service), http, resp });
+        let shared = Arc::new(Shared { service: Arc::clone(service), http, resp, tls });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
             runtime.block_on(async {
@@ -405,6 +406,7 @@ impl Shared {
             "creation_time": listing.created_ms / 1_000,
             "state": if self.service.is_awake(listing.id) { "active" } else { "passive" },
             "endpoint": self.http.to_string(),
+            "tls": self.tls,
             "resp_endpoint": self.resp.map(|address| address.to_string()),
         });
         if with_secrets {

@@ -300,7 +300,8 @@ fn how_to_connect(answer: &Value) -> anyhow::Result<String> {
     let http = text("endpoint").parse().context("the server's answer has no address")?;
     let resp = answer["resp_endpoint"].as_str().and_then(|address| address.parse().ok());
     let credentials = Credentials { token: text("rest_token"), read_only_token: text("read_only_rest_token") };
-    Ok(welcome::lines(http, resp, &credentials))
+    let tls = answer["tls"].as_bool().unwrap_or(false);
+    Ok(welcome::lines(http, resp, tls, &credentials))
 }
 
 /// An answer as people read it.

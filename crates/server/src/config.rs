@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::check::Check;
 use crate::cli::{Backup, Db, Restore};
+use crate::tls::Files;
 use crate::transfer::{Export, Import};
 
 /// Where REST listens unless told otherwise.
@@ -197,6 +198,16 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "DORMOUSE_CHECKPOINT_BYTES", hide_short_help = true)]
     checkpoint_bytes: Option<Size>,
 
+    /// Certificate for TLS on both doors, a PEM file with the server's own first; needs --tls-key
+    ///
+    /// REST is then https:// (HTTP/2 or HTTP/1.1 by ALPN), RESP rediss://. Read again when it changes, and on SIGHUP.
+    #[arg(long, value_name = "FILE", env = "DORMOUSE_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key of that certificate, a PEM file
+    #[arg(long, value_name = "FILE", env = "DORMOUSE_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+
     /// TOML file with the same names as these flags
     #[arg(long, value_name = "FILE", env = "DORMOUSE_CONFIG")]
     #[serde(skip)]
@@ -311,6 +322,7 @@ pub(crate) struct Config {
     pub(crate) idle_exit: Option<Duration>,
     pub(crate) durability: Durability,
     pub(crate) checkpoint_bytes: u64,
+    pub(crate) tls: Option<Files>,
 }
 
 impl Cli {
@@ -363,6 +375,8 @@ impl Settings {
             idle_exit: self.idle_exit.or(other.idle_exit),
             durability: self.durability.or(other.durability),
             checkpoint_bytes: self.checkpoint_bytes.or(other.checkpoint_bytes),
+            tls_cert: self.tls_cert.or(other.tls_cert),
+            tls_key: self.tls_key.or(other.tls_key),
             config: self.config.or(other.config),
         }
     }
@@ -372,6 +386,8 @@ impl Settings {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         Self {
             data: self.data.filter(|path| !path.as_os_str().is_empty()),
+            tls_cert: self.tls_cert.filter(|path| !path.as_os_str().is_empty()),
+            tls_key: self.tls_key.filter(|path| !path.as_os_str().is_empty()),
             http: given(self.http),
             resp: given(self.resp),
             token: given(self.token),
@@ -388,7 +404,14 @@ impl Settings {
         if self.resp_open && resp.is_some_and(|resp| !resp.address.ip().is_loopback()) {
             bail!("--resp-open lets anybody in, so RESP must listen on a loopback address such as 127.0.0.1");
         }
+        let tls = match (self.tls_cert, self.tls_key) {
+            (Some(cert), Some(key)) => Some(Files { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => bail!("--tls-cert needs the certificate's private key, too: --tls-key"),
+            (None, Some(_)) => bail!("--tls-key needs its certificate, too: --tls-cert"),
+        };
         Ok(Config {
+            tls,
             data: self.data.unwrap_or_else(|| DATA_DEFAULT.into()),
             http: listen("--http", self.http.as_deref(), HTTP_DEFAULT)?,
             resp,
@@ -480,6 +503,8 @@ mod tests {
             (&["--resp", "0.0.0.0:6379", "--resp-open"][..], "loopback"),
             (&["--http", "nonsense"], "not an address"),
             (&["--durability", "sometimes"], "none of always"),
+            (&["--tls-cert", "cert.pem"], "too: --tls-key"),
+            (&["--tls-key", "key.pem"], "too: --tls-cert"),
             (&["--memory", "lots"], "'lots' is not a size such as 256MiB"),
             (&["--sleep-after", "soon"], "'soon' is not a duration such as"),
             (&["--memory", "1"], "--memory 1 B: at least 64.0 KiB are needed"),

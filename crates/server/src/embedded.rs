@@ -97,6 +97,7 @@ impl Settings {
             idle_exit: None,
             durability: if self.durable { Durability::Always } else { Durability::None },
             checkpoint_bytes: CHECKPOINT_BYTES,
+            tls: None,
         }
     }
 }
@@ -138,7 +139,7 @@ impl Server {
         let credentials = service.default_credentials();
         let (token, read_only_token) = (credentials.token.clone(), credentials.read_only_token.clone());
         let (http_address, resp_address) = (http.address, resp.as_ref().map(|doors| doors.address));
-        let running = Running::start(&config, &service, (http, resp), &Arc::new(Notify::new()))?;
+        let running = Running::start(&config, &service, (http, resp), None, &Arc::new(Notify::new()))?;
         Ok(Self { running: Some(running), http: http_address, resp: resp_address, token, read_only_token })
     }
 

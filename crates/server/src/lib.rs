@@ -22,6 +22,7 @@ mod resp;
 mod running;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod transfer;
 mod welcome;
 mod worker;
@@ -44,6 +45,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::Admin;
 use crate::config::{Cli, Config, Listen, Task};
 use crate::running::Running;
+use crate::tls::Tls;
 use crate::worker::{bind, is_taken};
 
 pub use crate::embedded::{Error, Server, Settings};
@@ -91,6 +93,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
+    let tls = config.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A second start in one directory is told of that before it takes a port, a first one without a port makes nothing.
     let lock = config.data.is_dir().then(|| Service::lock(&config.data)).transpose()?;
@@ -106,14 +109,14 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     welcome::make_private(&config.data)?;
     let lock = lock.map_or_else(|| Service::lock(&config.data), Ok)?;
     let service = Arc::new(Service::open(&options(config, resp.as_ref()), lock, clock::moment())?);
-    let lines = welcome::keep_credentials(&config.data, &http, resp.as_ref(), service.default_credentials())?;
+    let lines = welcome::keep_credentials(config, &http, resp.as_ref(), service.default_credentials())?;
     let idle = Arc::new(Notify::new());
     let (http_address, resp_address) = (http.address, resp.as_ref().map(|doors| doors.address));
-    let running = Running::start(config, &service, (http, resp), &idle)?;
+    let running = Running::start(config, &service, (http, resp), tls.clone(), &idle)?;
     let socket = admin::socket(&config.data);
-    let admin = Admin::start(socket, &service, (http_address, resp_address), running.stopping())?;
+    let admin = Admin::start(socket, &service, (http_address, resp_address, tls.is_some()), running.stopping())?;
     welcome::print(config, lines, http_address, resp_address, service.default_credentials());
-    let why = wait_for_end(&idle)?;
+    let why = wait_for_end(&idle, tls.as_deref())?;
     tracing::info!("stopping{why}: finishing what is under way");
     running.stop(|| admin.join())?;
     tracing::info!("stopped");
@@ -223,15 +226,27 @@ fn machine_bytes() -> u64 {
 }
 
 /// Waits for a signal, or until nobody has used the process for as long as it may be idle. Returns what to say of that.
-fn wait_for_end(idle: &Notify) -> anyhow::Result<&'static str> {
+/// Meanwhile it minds the certificate.
+fn wait_for_end(idle: &Notify, tls: Option<&Tls>) -> anyhow::Result<&'static str> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mind = async {
+            let Some(tls) = tls else { return std::future::pending().await };
+            let mut hangup = signal(SignalKind::hangup())?;
+            loop {
+                tokio::select! {
+                    _ = hangup.recv() => tls.reload(),
+                    () = tokio::time::sleep(tls::LOOK_EVERY) => tls.look(),
+                }
+            }
+        };
         Ok(tokio::select! {
             _ = terminate.recv() => "",
             _ = interrupt.recv() => "",
             () = idle.notified() => " because nobody has used it for long",
+            failed = mind => return failed,
         })
     })
 }

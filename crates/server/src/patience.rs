@@ -14,6 +14,8 @@ pub(crate) struct Patience {
     /// For another HTTP request on a connection. Longer than any proxy in front keeps an idle connection: the side that
     /// sends must be the one that hangs up, or it may send into a connection that is just closing.
     pub(crate) idle: Duration,
+    /// For a TLS handshake.
+    pub(crate) handshake: Duration,
     /// For a RESP connection to authenticate.
     pub(crate) login: Duration,
     /// For a client to read some more of what it was sent.
@@ -28,6 +30,7 @@ impl Default for Patience {
         Self {
             head: Duration::from_secs(30),
             idle: Duration::from_secs(620),
+            handshake: Duration::from_secs(10),
             login: Duration::from_mins(1),
             reading: Duration::from_mins(1),
             waiting: Duration::from_secs(55),

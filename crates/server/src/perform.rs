@@ -109,4 +109,6 @@ pub(crate) struct Shared {
     pub(crate) block_over_rest: bool,
     pub(crate) patience: Patience,
     pub(crate) connections: std::sync::atomic::AtomicUsize,
+    /// What both doors speak TLS with, if they do.
+    pub(crate) tls: Option<Arc<crate::tls::Tls>>,
 }

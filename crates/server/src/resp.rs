@@ -16,12 +16,12 @@ use dormouse_proto::resp::{Limits, Parsed, Parser, Version, encode};
 use dormouse_proto::{CommandError, Reply};
 use dormouse_storage::Lsn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::clock::moment;
 use crate::mailbox::{Mailbox, Overflowed};
 use crate::perform::{BUSY_POLL, Turn, leash, settle};
+use crate::tls::Stream;
 use crate::worker::Worker;
 
 /// Room made in the read buffer before each read.
@@ -54,7 +54,7 @@ impl From<Overflowed> for Closed {
 
 struct Connection {
     worker: Rc<Worker>,
-    stream: TcpStream,
+    stream: Stream,
     session: Session,
     mailbox: Arc<Mailbox>,
     parser: Parser,
@@ -73,16 +73,18 @@ fn is_message(reply: &Reply) -> bool {
     }
 }
 
+/// What a client is told that speaks plainly where TLS is spoken.
+pub(crate) const NOT_PLAINLY: &str = "-ERR this port speaks TLS: use rediss://\r\n";
 /// What a client is told for whom there is no room.
 pub(crate) const NO_ROOM: &str = "-ERR max concurrent connections exceeded\r\n";
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, address: SocketAddr) {
     let service = &worker.shared.service;
     let mailbox = Arc::new(Mailbox::default());
     let mut client = Client::new(service.next_client(), Door::Resp, Grant::Full);
     client.address = address.to_string();
-    client.local_address = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    client.local_address = stream.socket().local_addr().map(|address| address.to_string()).unwrap_or_default();
     client.since_ms = moment().now_ms();
     let mut session = Session::connection(service, client, Arc::clone(&mailbox) as _);
     if worker.shared.resp_open {
@@ -102,6 +104,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: Socket
     let mailbox = Arc::clone(&connection.mailbox);
     let task = tokio::task::spawn_local(async move {
         let _closed = connection.run().await;
+        connection.stream.finish().await;
     });
     mailbox.belongs_to(task.abort_handle());
     let _ended = task.await;
@@ -284,7 +287,7 @@ impl Connection {
 
     /// Whether the client has closed its side, behind what it sent and nobody has read yet.
     async fn is_gone(&self) -> bool {
-        let ready = timeout(Duration::ZERO, self.stream.ready(Interest::READABLE)).await;
+        let ready = timeout(Duration::ZERO, self.stream.socket().ready(Interest::READABLE)).await;
         matches!(ready, Ok(Ok(ready)) if ready.is_read_closed()) || matches!(ready, Ok(Err(_)))
     }
 
@@ -343,10 +346,13 @@ impl Connection {
         }
         self.after = Lsn(0);
         // Nearly always the socket takes it all at once, and no clock is needed.
-        let mut written = self.stream.try_write(&self.output).unwrap_or(0);
+        let mut written = self.stream.try_write(&self.output);
         while written < self.output.len() {
             let more = self.stream.write(&self.output[written..]);
             written += timeout(self.worker.shared.patience.reading, more).await.map_err(|_| Closed)??;
+        }
+        if self.stream.holds_back() {
+            timeout(self.worker.shared.patience.reading, self.stream.flush()).await.map_err(|_| Closed)??;
         }
         self.output.clear();
         if self.output.capacity() > BUFFER_KEPT {

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::housekeeping::{Housekeeper, Rules};
 use crate::patience::Patience;
 use crate::perform::Shared;
+use crate::tls::Tls;
 use crate::worker::{self, Listeners};
 
 /// How long a script may go on once the server is to stop.
@@ -36,6 +37,7 @@ impl Running {
         config: &Config,
         service: &Arc<Service>,
         (http, resp): (Doors, Option<Doors>),
+        tls: Option<Arc<Tls>>,
         idle: &Arc<Notify>,
     ) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
@@ -44,6 +46,7 @@ impl Running {
             block_over_rest: config.block_over_rest,
             patience: Patience::default(),
             connections: AtomicUsize::new(0),
+            tls,
         });
         let rules = Rules {
             tail_bytes_max: config.checkpoint_bytes,

@@ -54,7 +54,8 @@ impl Inside {
     pub(crate) fn start(patience: Patience, limits: Limits) -> Self {
         let (dir, service) = service(limits);
         let connections = AtomicUsize::new(0);
-        let shared = Arc::new(Shared { service, resp_open: false, block_over_rest: false, patience, connections });
+        let shared =
+            Arc::new(Shared { service, resp_open: false, block_over_rest: false, patience, connections, tls: None });
         let free = "127.0.0.1:0".parse().unwrap();
         let (http, resp) = (bind(free).unwrap(), bind(free).unwrap());
         let (http_address, resp_address) = (http.local_addr().unwrap(), resp.local_addr().unwrap());

@@ -34,8 +34,9 @@ pub(crate) fn make_private(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// The lines an application needs, ready for `.env.local`.
-pub(crate) fn lines(http: SocketAddr, resp: Option<SocketAddr>, credentials: &Credentials) -> String {
-    let url = format!("http://{}", reachable(http));
+pub(crate) fn lines(http: SocketAddr, resp: Option<SocketAddr>, tls: bool, credentials: &Credentials) -> String {
+    let s = if tls { "s" } else { "" };
+    let url = format!("http{s}://{}", reachable(http));
     let Credentials { token, read_only_token } = credentials;
     let mut lines = format!(
         "UPSTASH_REDIS_REST_URL=\"{url}\"\n\
@@ -45,7 +46,7 @@ pub(crate) fn lines(http: SocketAddr, resp: Option<SocketAddr>, credentials: &Cr
          KV_REST_API_READ_ONLY_TOKEN=\"{read_only_token}\"\n"
     );
     if let Some(resp) = resp {
-        lines = format!("{lines}REDIS_URL=redis://default:{}@{}\n", escape(token), reachable(resp));
+        lines = format!("{lines}REDIS_URL=redis{s}://default:{}@{}\n", escape(token), reachable(resp));
     }
     lines
 }
@@ -77,13 +78,13 @@ pub(crate) enum Lines {
 
 /// Keeps the lines in the data directory, readable by this user only.
 pub(crate) fn keep_credentials(
-    dir: &Path,
+    config: &Config,
     http: &Doors,
     resp: Option<&Doors>,
     credentials: &Credentials,
 ) -> anyhow::Result<Lines> {
-    let path = dir.join(FILE);
-    let lines = lines(http.address, resp.map(|doors| doors.address), credentials);
+    let path = config.data.join(FILE);
+    let lines = lines(http.address, resp.map(|doors| doors.address), config.tls.is_some(), credentials);
     let kept = std::fs::read_to_string(&path).ok();
     if kept.as_ref() == Some(&lines) {
         return Ok(Lines::Kept);
@@ -110,20 +111,25 @@ pub(crate) fn print(
 ) {
     let kept = config.data.join(FILE);
     let resp_line = match resp {
-        Some(resp) => format!("{resp}{}", if config.resp_open { " (open: no AUTH needed)" } else { "" }),
+        Some(resp) => format!(
+            "{resp}{}{}",
+            if config.resp_open { " (open: no AUTH needed)" } else { "" },
+            if config.tls.is_some() { " (TLS)" } else { "" }
+        ),
         None => "off".to_owned(),
     };
     let tokens = match found {
         Lines::New => {
-            let lines = lines(http, resp, credentials);
+            let lines = lines(http, resp, config.tls.is_some(), credentials);
             format!("\nPaste into .env.local (also kept in {}):\n\n{lines}", kept.display())
         }
         Lines::Changed => format!("  tokens {} (addresses or tokens have changed: paste it again)", kept.display()),
         Lines::Kept => format!("  tokens {}", kept.display()),
     };
     let (version, data) = (env!("CARGO_PKG_VERSION"), config.data.display());
+    let s = if config.tls.is_some() { "s" } else { "" };
     let text = format!(
-        "Dormouse {version} is awake.\n  data   {data}\n  REST   http://{http}\n  RESP   {resp_line}\n{tokens}\n"
+        "Dormouse {version} is awake.\n  data   {data}\n  REST   http{s}://{http}\n  RESP   {resp_line}\n{tokens}\n"
     );
     // Nobody may be listening, which is no reason to stop.
     let mut out = std::io::stdout().lock();
@@ -137,7 +143,7 @@ mod tests {
     #[test]
     fn the_lines_can_be_pasted() {
         let credentials = Credentials { token: "to/ken=1".to_owned(), read_only_token: "read-only".to_owned() };
-        let text = lines("0.0.0.0:8079".parse().unwrap(), Some("127.0.0.1:6379".parse().unwrap()), &credentials);
+        let text = lines("0.0.0.0:8079".parse().unwrap(), Some("127.0.0.1:6379".parse().unwrap()), false, &credentials);
         assert!(text.contains("UPSTASH_REDIS_REST_URL=\"http://127.0.0.1:8079\"\n"));
         assert!(text.contains("UPSTASH_REDIS_REST_TOKEN=\"to/ken=1\"\n"));
         assert!(text.contains("REDIS_URL=redis://default:to%2Fken%3D1@127.0.0.1:6379\n"));

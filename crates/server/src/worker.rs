@@ -15,9 +15,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::durable::Gate;
 use crate::perform::Shared;
+use crate::tls::{self, Stream};
 use crate::{http, resp};
 
 /// Connections that may wait to be accepted.
@@ -85,9 +87,12 @@ pub(crate) fn run(shared: Arc<Shared>, listeners: Listeners, stopping: watch::Re
         let worker = Rc::new(Worker { shared, gate, stopping: stopping.clone() });
         let http = TcpListener::from_std(listeners.http)?;
         let resp = listeners.resp.map(TcpListener::from_std).transpose()?;
-        tokio::task::spawn_local(accept(http, Rc::clone(&worker), http::NO_ROOM, http::serve));
+        let tls = worker.shared.tls.as_deref();
+        let speaks = (http::NO_ROOM, http::NOT_PLAINLY, tls.map(|tls| tls.http().clone()));
+        tokio::task::spawn_local(accept(http, Rc::clone(&worker), speaks, http::serve));
         if let Some(resp) = resp {
-            tokio::task::spawn_local(accept(resp, Rc::clone(&worker), resp::NO_ROOM, resp::serve));
+            let speaks = (resp::NO_ROOM, resp::NOT_PLAINLY, tls.map(|tls| tls.resp().clone()));
+            tokio::task::spawn_local(accept(resp, Rc::clone(&worker), speaks, resp::serve));
         }
         let mut stopping = stopping;
         let _ = stopping.wait_for(|stop| *stop).await;
@@ -106,8 +111,8 @@ pub(crate) fn run(shared: Arc<Shared>, listeners: Listeners, stopping: watch::Re
 async fn accept<F>(
     listener: TcpListener,
     worker: Rc<Worker>,
-    no_room: &'static str,
-    serve: fn(Rc<Worker>, TcpStream, SocketAddr) -> F,
+    (no_room, not_plainly, tls): (&'static str, &'static str, Option<TlsAcceptor>),
+    serve: fn(Rc<Worker>, Stream, SocketAddr) -> F,
 ) where
     F: Future<Output = ()> + 'static,
 {
@@ -128,7 +133,7 @@ async fn accept<F>(
         let connections = &worker.shared.connections;
         if connections.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
             connections.fetch_sub(1, Ordering::AcqRel);
-            refuse(&stream, no_room);
+            refuse(&stream, if tls.is_some() { "" } else { no_room });
             continue;
         }
         // Replies are whole when they are written; waiting to fill a packet only delays them.
@@ -142,11 +147,13 @@ async fn accept<F>(
         if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
             tracing::debug!(%error, "no SO_KEEPALIVE");
         }
-        let task = serve(Rc::clone(&worker), stream, address);
-        let worker = Rc::clone(&worker);
+        let (worker, tls) = (Rc::clone(&worker), tls.clone());
         tokio::task::spawn_local(async move {
             let _guard = Connected(Arc::clone(&worker.shared));
-            task.await;
+            let patience = worker.shared.patience.handshake;
+            if let Some(stream) = tls::welcome(stream, tls.as_ref(), patience, not_plainly).await {
+                serve(worker, stream, address).await;
+            }
         });
     }
 }

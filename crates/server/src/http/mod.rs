@@ -30,7 +30,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use self::body::{Body, Tracked, discard, read};
 use self::head::{Format, Head, cors, preflight};
@@ -38,6 +37,7 @@ use self::once::Answer;
 use self::socket::{Owed, Phase, Progress, Socket};
 use crate::clock::moment;
 use crate::perform::{Turn, leash, settle, when_durable};
+use crate::tls::Stream;
 use crate::worker::Worker;
 
 /// Bytes of a request's body (the plan limit of the hosted service's smaller plans).
@@ -51,8 +51,12 @@ const BUFFER_BYTES_MAX: usize = 1 << 20;
 pub(crate) const NO_ROOM: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
     Content-Length: 53\r\nConnection: close\r\n\r\n{\"error\":\"ERR max concurrent connections exceeded\"}\r\n";
 
+/// What a client is told that speaks plainly where TLS is spoken.
+pub(crate) const NOT_PLAINLY: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\
+    Content-Length: 52\r\nConnection: close\r\n\r\n{\"error\":\"ERR this port speaks TLS: use https://\"}\r\n";
+
 /// Serves one connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, _address: SocketAddr) {
+pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, _address: SocketAddr) {
     let mut stopping = worker.stopping.clone();
     let stream = Rc::new(RefCell::new(stream));
     let progress = Rc::new(Progress::over(&stream));

@@ -27,6 +27,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::head;
 use crate::patience::Patience;
+use crate::tls::Stream;
 
 /// How often a waiting request with another behind it asks whether its client is still there.
 const GONE_POLL: Duration = Duration::from_millis(200);
@@ -73,13 +74,13 @@ pub(super) struct Progress {
     /// Whether hyper was left waiting for input when it last asked, so that it will see the end.
     reading: Cell<bool>,
     /// The connection, if requests come one after the other on it.
-    stream: Option<Rc<RefCell<TcpStream>>>,
+    stream: Option<Rc<RefCell<Stream>>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Progress {
     /// Of a connection that carries one request after the other.
-    pub(super) fn over(stream: &Rc<RefCell<TcpStream>>) -> Self {
+    pub(super) fn over(stream: &Rc<RefCell<Stream>>) -> Self {
         Self { stream: Some(Rc::clone(stream)), ..Self::default() }
     }
 
@@ -90,7 +91,8 @@ impl Progress {
             // Whatever changes this wakes the connection's task, which is ours.
             poll_fn(|_| if self.reading.get() { Poll::Pending } else { Poll::Ready(()) }).await;
             tokio::time::sleep(GONE_POLL).await;
-            if !self.reading.get() && poll_fn(|context| Poll::Ready(is_closed(&stream.borrow(), context))).await {
+            if !self.reading.get() && poll_fn(|context| Poll::Ready(is_closed(stream.borrow().socket(), context))).await
+            {
                 return;
             }
         }
@@ -215,7 +217,7 @@ struct Instead {
 
 /// See the module's text.
 pub(super) struct Socket {
-    stream: Rc<RefCell<TcpStream>>,
+    stream: Rc<RefCell<Stream>>,
     progress: Rc<Progress>,
     patience: Patience,
     /// For the next request, or the rest of its head.
@@ -229,7 +231,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: Rc<RefCell<TcpStream>>, progress: Rc<Progress>, patience: Patience) -> Self {
+    pub(super) fn new(stream: Rc<RefCell<Stream>>, progress: Rc<Progress>, patience: Patience) -> Self {
         let (next, reading) = (Deadline::default(), Deadline::default());
         Self { stream, progress, patience, next, heads: 0, begun: false, reading, instead: None }
     }
@@ -360,9 +362,18 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        // Asked once everything has been written.
-        self.progress.flushed();
-        Pin::new(&mut *self.stream.borrow_mut()).poll_flush(context)
+        // Asked once everything has been written, which TLS may still hold.
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut *this.stream.borrow_mut()).poll_flush(context);
+        match flushed {
+            Poll::Pending => this.wrote(context, Poll::Pending).map_ok(drop),
+            Poll::Ready(flushed) => {
+                this.reading.at = None;
+                this.progress.unwritten.set(false);
+                this.progress.flushed();
+                Poll::Ready(flushed)
+            }
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {

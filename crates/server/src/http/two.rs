@@ -23,12 +23,12 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::socket::Progress;
 use super::{HEAD_BYTES_MAX, answer};
 use crate::patience::Patience;
+use crate::tls::Stream;
 use crate::worker::Worker;
 
 /// Requests of one connection that may be at work.
@@ -46,7 +46,7 @@ const SEND_BYTES_MAX: usize = 256 << 10;
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Serves a connection from its preface on. `ahead` is what has been read already.
-pub(super) async fn serve(worker: Rc<Worker>, stream: Rc<RefCell<TcpStream>>, ahead: Bytes) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: Rc<RefCell<Stream>>, ahead: Bytes) {
     let patience = worker.shared.patience;
     let mut stopping = worker.stopping.clone();
     let flow = Rc::new(Flow::default());
@@ -214,7 +214,7 @@ impl Drop for Streaming {
 
 /// The connection, behind what was read of it before.
 struct Line {
-    stream: Rc<RefCell<TcpStream>>,
+    stream: Rc<RefCell<Stream>>,
     ahead: Bytes,
 }
 

@@ -13,6 +13,7 @@ mod many;
 mod once;
 mod start;
 mod support;
+mod tls;
 mod tracking;
 mod transfer;
 mod two;

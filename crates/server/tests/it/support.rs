@@ -90,7 +90,7 @@ impl Server {
             let line = next();
             let mut words = line.split_whitespace();
             match (words.next(), words.next()) {
-                (Some("REST"), Some(url)) => http = url.trim_start_matches("http://").parse().ok(),
+                (Some("REST"), Some(url)) => http = url.rsplit("//").next().and_then(|at| at.parse().ok()),
                 (Some("RESP"), Some(at)) => {
                     let (http, resp) = (http.expect("REST comes first"), at.parse().ok());
                     return Self { child, http, resp, stdout, stderr };
