@@ -187,13 +187,16 @@ fn redis_8(shell: &Shell) -> anyhow::Result<Done> {
     beside(shell, &setup::run(shell)?.redis_8)
 }
 
-/// The pages, and random commands, on another server.
+/// The pages and random commands on another server, and its keys in files and on the way here.
 fn beside(shell: &Shell, other: &Path) -> anyhow::Result<Done> {
     server(shell)?;
     let mut command = shell.command(shell.target().join("debug/conformance"));
     command.arg("--redis").arg(other);
     let mut counts = shell::run(command)?;
     counts.add(differ(shell, other)?);
+    let mut command = shell.cargo(&["test", "-p", "dormouse", "--test", "it", "transfer::"]);
+    command.env("REAL_REDIS_SERVER", other);
+    counts.add(shell::run(command)?);
     Ok(counts.into())
 }
 

@@ -56,9 +56,9 @@ fn reads(exponent: f64, scans: bool) -> Vec<u64> {
 /// The hit rate of a policy that says of each key whether it was there.
 fn rate(reads: &[u64], mut hit: impl FnMut(u64) -> bool) -> f64 {
     let (warm_up, counted) = reads.split_at(WARM_UP);
-    warm_up.iter().for_each(|&key| {
+    for &key in warm_up {
         hit(key);
-    });
+    }
     let hits = counted.iter().filter(|&&key| hit(key)).count();
     100.0 * hits as f64 / counted.len() as f64
 }
@@ -108,7 +108,9 @@ fn clock(room: usize) -> impl FnMut(u64) -> bool {
 /// The best that is possible when keys never change places: the keys that are read most.
 fn most_read(reads: &[u64], room: usize) -> HashSet<u64> {
     let mut counts: HashMap<u64, usize> = HashMap::new();
-    reads.iter().for_each(|&key| *counts.entry(key).or_default() += 1);
+    for &key in reads {
+        *counts.entry(key).or_default() += 1;
+    }
     let mut keys: Vec<(usize, u64)> = counts.into_iter().map(|(key, count)| (count, key)).collect();
     keys.sort_unstable_by(|a, b| b.cmp(a));
     keys.into_iter().take(room).map(|(_, key)| key).collect()

@@ -8,6 +8,11 @@
 //!   U      name_length:4 name user               a user (engine's `User`)
 //!   L      libraries                             its libraries of functions (engine's `Libraries`)
 //!   E      records:8 users:8                     last; without it the stream was cut off
+//!
+//! "dormouse backup\n" version:2                  all databases: frames as above, and whole streams between them
+//! A        taken_ms:8
+//! (D       name, then the stream of that database)*
+//! Z        databases:4
 //! ```
 //!
 //! A checkpoint comes first, so that little is left in memory; what is left is copied under the lock, at the same moment as
@@ -25,6 +30,10 @@ use crate::layout::{self, Meta};
 
 const MAGIC: &[u8] = b"dormouse backup\n";
 const VERSION: u8 = 1;
+/// Of a stream that holds streams.
+const VERSION_OF_ALL: u8 = 2;
+/// Databases that are named when one is asked for that is not there.
+const NAMED_MAX: usize = 20;
 /// Records read from the store at once.
 const PAGE: usize = 256;
 /// Bytes put into the store at once.
@@ -45,6 +54,9 @@ pub enum BackupError {
     /// It is none, or damaged.
     #[error("this is not a backup that can be restored: {0}. Nothing was restored.")]
     Damaged(String),
+    /// It does not hold the database that was asked for, or several of which none was.
+    #[error("{0}. Nothing was restored.")]
+    Choice(String),
 }
 
 impl From<dormouse_storage::Error> for BackupError {
@@ -71,7 +83,7 @@ pub struct Summary {
 
 // --- frames ----------------------------------------------------------------------------------------------------------
 
-struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     out: &'a mut dyn Write,
     bytes: u64,
 }
@@ -115,6 +127,20 @@ impl Frames<'_> {
             return Err(self.damaged("it ends too early"));
         }
         Ok(bytes)
+    }
+
+    /// Reads the beginning of a stream.
+    fn version(&mut self) -> Result<u8, BackupError> {
+        let head = self.take(MAGIC.len() + 1)?;
+        if !head.starts_with(MAGIC) {
+            return Err(BackupError::Damaged("it does not begin like one".to_owned()));
+        }
+        match head.last() {
+            Some(&version @ (VERSION | VERSION_OF_ALL)) => Ok(version),
+            _ => Err(BackupError::Damaged(
+                "it was written by a newer version, which is the one to restore it with".into(),
+            )),
+        }
     }
 
     fn damaged(&self, what: &str) -> BackupError {
@@ -252,22 +278,95 @@ impl Frozen {
 
 // --- restoring one ---------------------------------------------------------------------------------------------------
 
-/// Puts what a stream holds into the store, as a database that nobody knows yet. `apply` puts a batch there.
+/// Writes a stream of several databases: its beginning, what comes before each database's stream, and its end.
+pub(crate) struct All<'a>(Writer<'a>);
+
+impl<'a> All<'a> {
+    pub(crate) fn begin(out: &'a mut dyn Write, taken_ms: u64) -> Result<Self, BackupError> {
+        let mut writer = Writer { out, bytes: 0 };
+        writer.raw(MAGIC)?;
+        writer.raw(&[VERSION_OF_ALL])?;
+        writer.frame(b'A', &[&taken_ms.to_be_bytes()])?;
+        Ok(Self(writer))
+    }
+
+    pub(crate) fn database(&mut self, frozen: &Frozen, name: &str, taken_ms: u64) -> Result<Summary, BackupError> {
+        self.0.frame(b'D', &[name.as_bytes()])?;
+        frozen.write(name, taken_ms, self.0.out)
+    }
+
+    pub(crate) fn end(mut self, databases: u32) -> Result<(), BackupError> {
+        self.0.frame(b'Z', &[&databases.to_be_bytes()])?;
+        self.0.out.flush().map_err(writing)
+    }
+}
+
+/// Puts what a stream holds into the store, as a database that nobody knows yet. `apply` puts a batch there. `which` names the
+/// database in it that is meant.
 pub(crate) fn restore(
     id: DatabaseId,
+    which: Option<&str>,
     input: &mut dyn Read,
     mut apply: impl FnMut(&Batch) -> Result<(), BackupError>,
 ) -> Result<Summary, BackupError> {
     let mut frames = Frames { input, bytes: 0 };
-    let head = frames.take(MAGIC.len() + 1)?;
-    if !head.starts_with(MAGIC) {
-        return Err(BackupError::Damaged("it does not begin like one".to_owned()));
+    if frames.version()? == VERSION {
+        let summary = restore_one(id, &mut frames, &mut apply)?;
+        return match which {
+            Some(which) if which != summary.name => Err(not_there(which, &[summary.name], 1)),
+            _ => Ok(summary),
+        };
     }
-    if head.last() != Some(&VERSION) {
-        return Err(BackupError::Damaged(
-            "it was written by a newer version, which is the one to restore it with".into(),
-        ));
+    let (mut names, mut databases, mut restored) = (Vec::new(), 0_u32, None);
+    if frames.next()?.0 != b'A' {
+        return Err(frames.damaged("the frames are in a wrong order"));
     }
+    loop {
+        let (kind, payload) = frames.next()?;
+        match kind {
+            b'D' => {
+                let name = String::from_utf8(payload).map_err(|_| frames.damaged("a name does not read"))?;
+                if frames.version()? != VERSION {
+                    return Err(frames.damaged("a database's stream is missing"));
+                }
+                databases += 1;
+                if restored.is_none() && which.is_none_or(|which| which == name) {
+                    restored = Some(restore_one(id, &mut frames, &mut apply)?);
+                    if which.is_some() {
+                        break;
+                    }
+                } else if which.is_none() {
+                    return Err(BackupError::Choice(format!(
+                        "the backup holds several databases, '{name}' among them: say which one is meant with --database"
+                    )));
+                } else {
+                    while frames.next()?.0 != b'E' {}
+                }
+                if names.len() < NAMED_MAX {
+                    names.push(name);
+                }
+            }
+            b'Z' if payload == databases.to_be_bytes() => break,
+            b'Z' => return Err(frames.damaged("something is missing")),
+            _ => return Err(frames.damaged("a frame is of no known kind")),
+        }
+    }
+    restored.ok_or_else(|| not_there(which.unwrap_or_default(), &names, databases as usize))
+}
+
+fn not_there(which: &str, names: &[String], databases: usize) -> BackupError {
+    let more = match databases.saturating_sub(names.len()) {
+        0 => String::new(),
+        more => format!(" and {more} others"),
+    };
+    BackupError::Choice(format!("the backup holds no database '{which}', but {}{more}", names.join(", ")))
+}
+
+fn restore_one(
+    id: DatabaseId,
+    frames: &mut Frames<'_>,
+    apply: &mut impl FnMut(&Batch) -> Result<(), BackupError>,
+) -> Result<Summary, BackupError> {
     let (mut summary, mut expiring) = (Summary::default(), Expiring::default());
     let mut batch = Batch::default();
     let mut is_first = true;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dormouse_engine::{Entry, Expiring, Record, Stored};
+use dormouse_engine::{Adopted, Entry, Expiring, Record, Stored};
 use dormouse_proto::Blob;
 use dormouse_storage::{Batch, Log, Lsn, Store};
 use parking_lot::MutexGuard;
@@ -114,13 +114,10 @@ impl<'a> Round<'a> {
         let id = database.id();
         let (old, adopted) = {
             let state = database.hold_patiently();
-            (state.meta, state.space.adopted())
+            (state.meta, state.space.adopted().to_vec())
         };
-        let mut counts = match adopted {
-            _ if epoch == old.epoch => (old.records, old.expiring.unwrap_or_default()),
-            Some(adopted) if epoch == adopted.epoch => (adopted.records, adopted.expiring),
-            _ => Counts::default(),
-        };
+        let counts_then = (old.records, old.expiring.unwrap_or_default());
+        let mut counts = if epoch == old.epoch { counts_then } else { counts_of(&adopted, epoch) };
         let mut staged = Vec::new();
         let mut changes = Batch::default();
         while !waiting.is_empty() && self.batch.bytes() + changes.bytes() <= BATCH_BYTES_MAX {
@@ -146,23 +143,20 @@ impl<'a> Round<'a> {
             waiting.clear();
             staged.clear();
             changes = Batch::default();
-            counts = match state.space.adopted() {
-                Some(adopted) if adopted.epoch == state.space.epoch() => (adopted.records, adopted.expiring),
-                _ => Counts::default(),
-            };
+            counts = counts_of(state.space.adopted(), state.space.epoch());
         }
         let (records, expiring) = (counts.0, Some(counts.1));
         let (epoch_now, flushed_seq) = (state.space.epoch(), state.space.flushed_seq());
         let meta = Meta { seq: state.seq, epoch: epoch_now, flushed_seq, records, expiring };
         let libraries = state.space.shelf().to_store();
-        let adopted = state.space.adopted().map(|adopted| adopted.epoch);
+        let adopted: Vec<u32> = state.space.adopted().iter().map(|adopted| adopted.epoch).collect();
         let dirty = state.hub.users.are_dirty();
         let changed = if dirty { Arc::make_mut(&mut state.hub.users).take_changed() } else { BTreeSet::new() };
         let users = Arc::clone(&state.hub.users);
         drop(state);
         // What was adopted and removed again before the store knew of it is there all the same.
-        let over = [(meta.epoch != old.epoch).then_some(old.epoch), adopted.filter(|adopted| *adopted != meta.epoch)];
-        for (from, until) in over.into_iter().flatten().flat_map(|epoch| layout::epoch(id, epoch)) {
+        let over = adopted.into_iter().chain([old.epoch]).filter(|epoch| *epoch != meta.epoch);
+        for (from, until) in over.flat_map(|epoch| layout::epoch(id, epoch)) {
             self.batch.delete_range(from, until);
         }
         self.batch.append(changes);
@@ -225,15 +219,19 @@ impl<'a> Round<'a> {
     }
 }
 
+/// How many records an epoch had when it was adopted, if it was.
+fn counts_of(adopted: &[Adopted], epoch: u32) -> Counts {
+    let adopted = adopted.iter().find(|adopted| adopted.epoch == epoch);
+    adopted.map_or_else(Counts::default, |adopted| (adopted.records, adopted.expiring))
+}
+
 impl Part<'_> {
     /// The store has it.
     fn settle(self) {
         {
             let mut state = self.database.hold_patiently();
             state.meta = self.meta;
-            if state.space.adopted().is_some_and(|adopted| adopted.epoch <= self.meta.epoch) {
-                state.space.forget_adopted();
-            }
+            state.space.forget_adopted(self.meta.epoch);
             state.reaped_until.clear();
             if let Some(seq) = self.libraries {
                 state.space.shelf().settle(seq);

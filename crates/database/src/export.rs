@@ -56,7 +56,7 @@ impl From<crate::BackupError> for ExportError {
         match error {
             crate::BackupError::Service(error) => Self::Service(error),
             crate::BackupError::Stream(_, error) => Self::Stream(error),
-            error @ crate::BackupError::Damaged(_) => Self::Refused(error.to_string()),
+            error => Self::Refused(error.to_string()),
         }
     }
 }

@@ -300,3 +300,104 @@ fn adopt_libraries(txn: &mut Txn<'_>, payload: Option<&[u8]>, replace: bool) -> 
     }
     payload.map_or(Ok(()), |payload| run(&[b"FUNCTION", b"RESTORE", payload]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{Options, Service};
+    use crate::work::{Ran, Work};
+    use dormouse_engine::Facts;
+    use dormouse_engine::rdb::{FileVersion, FileWriter};
+    use dormouse_proto::Reply;
+    use dormouse_storage::Durability;
+    use std::sync::Arc;
+
+    fn open(dir: &std::path::Path) -> Service {
+        let options = Options {
+            dir: dir.to_owned(),
+            durability: Durability::None,
+            memory_bytes_max: 1 << 30,
+            entropy: |bytes| bytes.iter_mut().zip(7..).for_each(|(byte, n)| *byte = n),
+            token: Some("a-token-for-tests".to_owned()),
+            read_only_token: Some("another-token".to_owned()),
+            limits: Limits::default(),
+            facts: Facts::default(),
+        };
+        let lock = Service::lock(dir).unwrap();
+        Service::open(&options, lock, Moment::default()).unwrap()
+    }
+
+    fn ask(service: &Service, line: &str) -> Reply {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let mut client = Client::new(ClientId(1), Door::Resp, Grant::Full);
+        let work = Work::One(find(&args).unwrap().command, &args);
+        match service.default_account().database.run(&mut client, work, Moment::default(), &Patient) {
+            Ran::Done { reply, .. } => reply,
+            ran => panic!("{ran:?}"),
+        }
+    }
+
+    /// Puts keys into the store and adopts them, as an import does, but without the checkpoint behind it.
+    fn adopt(service: &Service, store: &Arc<dyn Store>, keys: &[&str]) {
+        let mut file = FileWriter::new(Vec::new(), FileVersion::Redis(10), &[]).unwrap();
+        for key in *keys {
+            file.key(key.as_bytes(), 0, b"\x00\x03new").unwrap();
+        }
+        let bytes = file.finish().unwrap().1;
+        let database = service.default_account().database;
+        let epoch = epoch_ahead(&database).unwrap();
+        let options = ImportOptions { replace: true, ..ImportOptions::default() };
+        let apply = |batch: &Batch| Ok(store.apply(batch, store.applied())?);
+        let how = (options, service.limits(), 0);
+        let staged = stage((database.id(), epoch), &mut &bytes[..], how, &**store, apply).unwrap();
+        database.adopt(epoch, &staged, options, Moment::default()).unwrap();
+    }
+
+    #[test]
+    fn what_was_adopted_is_found_by_the_log_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let steps: [&[&str]; 6] = [
+            &[],
+            &["SET k1 changed", "DEL k2", "SET other 1"],
+            &["FLUSHALL", "SET other 1"],
+            &["FLUSHALL"],
+            &["SET k1 changed", "FLUSHALL", "ADOPT", "SET k2 changed"],
+            &["SET k1 changed", "FLUSHALL", "SET k1 late", "APPEND k1 r"],
+        ];
+        for (round, lines) in steps.iter().enumerate() {
+            for checkpoint in [false, true] {
+                let service = open(dir.path());
+                let store = Arc::clone(&service.default_account().database.store);
+                ask(&service, "SET before 1");
+                adopt(&service, &store, &["k1", "k2", "k3"]);
+                for line in *lines {
+                    match *line {
+                        "ADOPT" => adopt(&service, &store, &["k2", "other"]),
+                        line => drop(ask(&service, line)),
+                    }
+                }
+                if checkpoint {
+                    service.checkpoint().unwrap();
+                }
+                let all = |service: &Service| {
+                    ["DBSIZE", "GET k1", "GET k2", "GET k3", "GET other", "GET before"].map(|line| ask(service, line))
+                };
+                let expected = all(&service);
+                assert_eq!(expected[5], Reply::Null, "what was there is gone");
+                service.log().sync().unwrap();
+                drop((store, service));
+                for start in 0..3 {
+                    // As after a crash: nothing is written at the end but what the log has.
+                    let service = open(dir.path());
+                    assert_eq!(all(&service), expected, "step {round}, checkpoint {checkpoint}, start {start}");
+                    if start == 1 {
+                        service.checkpoint().unwrap();
+                    }
+                }
+                let report = crate::check(dir.path()).unwrap();
+                let is_left = report.notices.iter().any(|notice| notice.contains("epoch"));
+                assert!(report.is_sound() && !is_left, "{report:?}");
+            }
+        }
+    }
+}

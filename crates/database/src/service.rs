@@ -17,7 +17,7 @@ use dormouse_proto::{Blob, CommandError};
 use dormouse_storage::{Batch, DirectoryLock, Durability, Log, LogOptions, Lsn, Store, StoreOptions, open_store};
 use parking_lot::{Mutex, RwLock};
 
-use crate::backup::{self, BackupError, Frozen, Summary};
+use crate::backup::{self, All, BackupError, Frozen, Summary};
 use crate::catalogue::{Catalogue, Listing};
 use crate::database::{Database, DatabaseId};
 use crate::export::{Export, ExportError};
@@ -136,6 +136,14 @@ struct Checkpoints {
     last_s: AtomicU64,
 }
 
+/// How scheduled backups went, likewise.
+#[derive(Default)]
+struct Backups {
+    failed: AtomicBool,
+    done: AtomicU64,
+    last_s: AtomicU64,
+}
+
 /// What every database is made with.
 struct Mould {
     durability: Durability,
@@ -172,6 +180,7 @@ pub struct Service {
     used_ms: AtomicU64,
     checkpointing: Mutex<()>,
     checkpoints: Arc<Checkpoints>,
+    backups: Arc<Backups>,
     clock_s: Option<fn() -> u64>,
     /// Held for as long as the process uses the directory; last, so that it goes last.
     _lock: DirectoryLock,
@@ -196,12 +205,16 @@ impl Service {
         let (log, mut found) = recovery::run(&options.dir.join("log"), LogOptions::default(), &store)?;
         let log = Arc::new(log);
         let checkpoints: Arc<Checkpoints> = Arc::default();
-        let (ours, theirs) = (Arc::clone(&log), Arc::clone(&checkpoints));
+        let backups: Arc<Backups> = Arc::default();
+        let (ours, theirs, kept) = (Arc::clone(&log), Arc::clone(&checkpoints), Arc::clone(&backups));
         let health = Health(Arc::new(move || Condition {
             log_failed: ours.has_failed(),
             checkpoint_failed: theirs.failed.load(Ordering::Relaxed),
             checkpoints: theirs.done.load(Ordering::Relaxed),
             checkpointed_s: theirs.last_s.load(Ordering::Relaxed),
+            backup_failed: kept.failed.load(Ordering::Relaxed),
+            backups: kept.done.load(Ordering::Relaxed),
+            backed_up_s: kept.last_s.load(Ordering::Relaxed),
         }));
         let mould = Mould {
             durability: options.durability,
@@ -260,6 +273,7 @@ impl Service {
             used_ms: AtomicU64::new(moment.now_ms()),
             checkpointing: Mutex::new(()),
             checkpoints,
+            backups,
             clock_s: options.facts.clock_s,
             _lock: lock,
         };
@@ -299,6 +313,36 @@ impl Service {
         frozen.write(&listing.name, moment.now_ms(), out)
     }
 
+    /// Writes every database out, each as it is at a moment of its own, while others use it. Returns how many there are.
+    pub fn backup_all(&self, moment: Moment, out: &mut dyn Write) -> Result<u32, BackupError> {
+        let now_ms = moment.now_ms();
+        let mut all = All::begin(out, now_ms)?;
+        self.checkpoint()?;
+        let mut databases = 0;
+        for (name, id) in self.names()? {
+            // One may have gone meanwhile.
+            let Some(database) = self.wake(id)? else { continue };
+            let frozen = {
+                let _nobody_checkpoints = self.checkpointing.lock();
+                Frozen::of(&database)?
+            };
+            drop(database);
+            all.database(&frozen, &name, now_ms)?;
+            databases += 1;
+        }
+        all.end(databases)?;
+        Ok(databases)
+    }
+
+    /// Says how a scheduled backup went, and when, in seconds since the Unix epoch, for `INFO`.
+    pub fn note_backup(&self, done: bool, now_s: u64) {
+        self.backups.failed.store(!done, Ordering::Relaxed);
+        if done {
+            self.backups.done.fetch_add(1, Ordering::Relaxed);
+            self.backups.last_s.store(now_s, Ordering::Relaxed);
+        }
+    }
+
     /// A database as it is at this moment, to be written as an RDB file; an error if such a file has no place for all of it.
     pub fn export(&self, name: &str, version: u16, moment: Moment) -> Result<Export, ExportError> {
         let listing = self.named(name)?;
@@ -311,14 +355,21 @@ impl Service {
         export.check()
     }
 
-    /// Makes a database of what [`Self::backup`] has written. It appears when all of it is there, or not at all.
-    pub fn restore(&self, name: &str, moment: Moment, input: &mut dyn Read) -> Result<(Listing, Summary), BackupError> {
+    /// Makes a database of what [`Self::backup`] has written, or of the one of a name in what [`Self::backup_all`] has. It appears
+    /// when all of it is there, or not at all.
+    pub fn restore(
+        &self,
+        name: &str,
+        which: Option<&str>,
+        moment: Moment,
+        input: &mut dyn Read,
+    ) -> Result<(Listing, Summary), BackupError> {
         let _turn = self.changing.lock();
         let listing = self.new_listing(name, moment)?;
         self.catalogue.check(&listing)?;
         self.catalogue.doom(listing.id)?;
         self.log.sync()?;
-        let restored = backup::restore(listing.id, input, |batch| {
+        let restored = backup::restore(listing.id, which, input, |batch| {
             let _nobody_checkpoints = self.checkpointing.lock();
             Ok(self.store.apply(batch, self.store.applied())?)
         });
@@ -397,8 +448,10 @@ impl Service {
             Ok(imported) => {
                 // If the log has failed, the next start finds out whether it was adopted.
                 self.log.sync()?;
-                self.checkpoint()?;
                 self.catalogue.imported(id, epoch)?;
+                if let Err(error) = self.checkpoint() {
+                    tracing::warn!(%error, "a file was imported, but what was there before takes room until the next checkpoint");
+                }
                 Ok(imported)
             }
             Err(error) => {

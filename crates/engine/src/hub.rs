@@ -313,6 +313,12 @@ pub struct Condition {
     pub checkpoints: u64,
     /// When the last of them ended, in seconds since the Unix epoch; 0 if there was none.
     pub checkpointed_s: u64,
+    /// The last scheduled backup did not work.
+    pub backup_failed: bool,
+    /// Scheduled backups that did.
+    pub backups: u64,
+    /// When the last of them ended, in seconds since the Unix epoch; 0 if there was none.
+    pub backed_up_s: u64,
 }
 
 /// Asks how what is on disk is.

@@ -364,8 +364,8 @@ pub struct Keyspace {
     bytes: usize,
     epoch: u32,
     flushed_seq: u64,
-    /// What was last adopted since the store was told of it.
-    adopted: Option<Adopted>,
+    /// What was adopted since the store was told of it.
+    adopted: Vec<Adopted>,
     /// How long values in memory are.
     sizes: Sizes,
     /// Now, for [`Entry::usage`].
@@ -669,7 +669,7 @@ impl Keyspace {
     pub(crate) fn flush(&mut self, seq: u64) -> Self {
         let epoch = self.epoch.wrapping_add(1);
         let shelf = std::mem::take(&mut self.shelf);
-        let adopted = self.adopted;
+        let adopted = self.adopted.clone();
         std::mem::replace(self, Self { epoch, flushed_seq: seq, adopted, shelf, ..Self::default() })
     }
 
@@ -677,17 +677,17 @@ impl Keyspace {
     pub(crate) fn adopt(&mut self, adopted: Adopted) {
         debug_assert!(self.is_empty() && self.resident() == 0, "only an empty database adopts keys");
         (self.epoch, self.cold, self.cold_expiring) = (adopted.epoch, adopted.records, adopted.expiring);
-        self.adopted = Some(adopted);
+        self.adopted.push(adopted);
     }
 
-    /// What was last adopted since [`Self::forget_adopted`].
-    pub const fn adopted(&self) -> Option<Adopted> {
-        self.adopted
+    /// What was adopted and the store may not have been told of.
+    pub fn adopted(&self) -> &[Adopted] {
+        &self.adopted
     }
 
-    /// The store knows of what was adopted.
-    pub const fn forget_adopted(&mut self) {
-        self.adopted = None;
+    /// The store was told of everything up to an epoch.
+    pub fn forget_adopted(&mut self, upto: u32) {
+        self.adopted.retain(|adopted| adopted.epoch > upto);
     }
 
     /// Takes a flush back: the old content returns, under the libraries there are now.

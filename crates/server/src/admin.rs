@@ -199,7 +199,7 @@ impl From<BackupError> for Refusal {
     fn from(error: BackupError) -> Self {
         match error {
             BackupError::Service(error) => error.into(),
-            BackupError::Damaged(_) => Self(StatusCode::BAD_REQUEST, error.to_string()),
+            BackupError::Damaged(_) | BackupError::Choice(_) => Self(StatusCode::BAD_REQUEST, error.to_string()),
             _ => Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
@@ -228,12 +228,16 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Answer>
     let path: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
     let answer = match (request.method(), &path[..]) {
         (&Method::GET, ["v2", "dormouse", "backup", name]) => backup(shared, name),
+        (&Method::GET, ["v2", "dormouse", "backups"]) => {
+            let service = Arc::clone(&shared.service);
+            Ok(streamed("a backup", move |out| service.backup_all(moment(), out)))
+        }
         (&Method::GET, ["v2", "dormouse", "export", name]) => {
             export(shared, name, request.uri().query().unwrap_or_default()).await
         }
         (&Method::POST, ["v2", "dormouse", "restore", name]) => {
-            let name = (*name).to_owned();
-            restore(shared, name, request.into_body()).await.map(|value| whole(&value))
+            let (name, query) = ((*name).to_owned(), request.uri().query().unwrap_or_default().to_owned());
+            restore(shared, name, &query, request.into_body()).await.map(|value| whole(&value))
         }
         (&Method::POST, ["v2", "dormouse", "import", name]) => {
             let (name, query) = ((*name).to_owned(), request.uri().query().unwrap_or_default().to_owned());
@@ -332,9 +336,12 @@ async fn import(shared: &Shared, name: &str, query: &str, body: Incoming) -> Res
     }))
 }
 
-async fn restore(shared: &Shared, name: String, body: Incoming) -> Result<Value, Refusal> {
+/// Reads a backup into a new database. The query: `database=NAME`, of one that holds several.
+async fn restore(shared: &Shared, name: String, query: &str, body: Incoming) -> Result<Value, Refusal> {
+    let which = query.strip_prefix("database=").map(str::to_owned);
     let service = Arc::clone(&shared.service);
-    let restored = with_body(body, move |sent| service.restore(&name, moment(), sent)).await?;
+    let take = move |sent: &mut Sent| service.restore(&name, which.as_deref(), moment(), sent);
+    let restored = with_body(body, take).await?;
     let (listing, Summary { name, taken_ms, records, users, bytes, .. }) = restored?;
     let mut shown = shared.describe(&listing, true);
     shown["backup"] = json!({

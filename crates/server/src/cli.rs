@@ -44,7 +44,11 @@ pub(crate) struct Backup {
     #[command(flatten)]
     of: Of,
     /// The database's name or UUID
-    name: String,
+    #[arg(required_unless_present = "all")]
+    name: Option<String>,
+    /// Back up all databases, into one file
+    #[arg(long, conflicts_with = "name")]
+    all: bool,
     /// File to write, or "-" for standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     to: String,
@@ -60,6 +64,9 @@ pub(crate) struct Restore {
     /// File to read, or "-" for standard input
     #[arg(long, value_name = "FILE", default_value = "-")]
     from: String,
+    /// Of a backup of several databases, the name of the one that is meant
+    #[arg(long, value_name = "NAME")]
+    database: Option<String>,
 }
 
 /// Databases of a running server.
@@ -188,7 +195,10 @@ pub(crate) fn progress(what: &'static str, of: Option<u64>) -> anyhow::Result<Pr
 
 /// A backup, from the server into a file.
 pub(crate) fn backup(asked: &Backup) -> anyhow::Result<()> {
-    let path = format!("/v2/dormouse/backup/{}", segment(&asked.name)?);
+    let path = match &asked.name {
+        Some(name) => format!("/v2/dormouse/backup/{}", segment(name)?),
+        None => "/v2/dormouse/backups".to_owned(),
+    };
     download(&asked.of.data, &path, &asked.to, "backing up")
 }
 
@@ -283,7 +293,10 @@ pub(crate) fn open_input(from: &str) -> anyhow::Result<(Box<dyn Read + Send>, Op
 
 /// A backup, from a file into a new database.
 pub(crate) fn restore(asked: &Restore) -> anyhow::Result<()> {
-    let path = format!("/v2/dormouse/restore/{}", segment(&asked.name)?);
+    let mut path = format!("/v2/dormouse/restore/{}", segment(&asked.name)?);
+    if let Some(database) = &asked.database {
+        path = format!("{path}?database={}", segment(database)?);
+    }
     let (input, bytes) = open_input(&asked.from)?;
     let bar = progress("restoring", bytes)?;
     let upload = Upload { input, bar: bar.clone() };

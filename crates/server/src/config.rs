@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use dormouse_storage::Durability;
 use serde::Deserialize;
 
+use crate::backups::Schedule;
 use crate::check::Check;
 use crate::cli::{Backup, Db, Restore};
 use crate::tls::Files;
@@ -35,6 +36,13 @@ const MEMORY_MIN: Size = Size(ByteSize::kib(64));
 
 /// How long a database goes unused before it leaves memory unless told otherwise.
 const SLEEP_AFTER_DEFAULT: Duration = Duration::from_mins(5);
+
+/// From one scheduled backup to the next unless told otherwise.
+const BACKUP_EVERY_DEFAULT: Duration = Duration::from_hours(24);
+/// More often, two would have the same name.
+const BACKUP_EVERY_MIN: Duration = Duration::from_secs(1);
+/// How many of them are kept unless told otherwise.
+const BACKUP_KEEP_DEFAULT: usize = 7;
 
 /// A complete, durable Redis over HTTP and RESP that sleeps when you do.
 #[derive(Debug, Parser)]
@@ -184,6 +192,20 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DURATION", env = "DORMOUSE_IDLE_EXIT")]
     idle_exit: Option<Span>,
 
+    /// Back all databases up into this directory at intervals
+    ///
+    /// One file each time, "dormouse-<time>.backup", which "dormouse restore" takes.
+    #[arg(long, value_name = "DIR", env = "DORMOUSE_BACKUP_DIR")]
+    backup_dir: Option<PathBuf>,
+
+    /// How long from one backup to the next [default: 24h]
+    #[arg(long, value_name = "DURATION", env = "DORMOUSE_BACKUP_EVERY")]
+    backup_every: Option<Span>,
+
+    /// How many of these backups are kept; the oldest go [default: 7]
+    #[arg(long, value_name = "N", env = "DORMOUSE_BACKUP_KEEP")]
+    backup_keep: Option<usize>,
+
     /// What a write waits for: always, everysec or none [default: always]
     ///
     /// always: on disk before it is acknowledged; nothing acknowledged is lost, not even by a power cut.
@@ -320,6 +342,7 @@ pub(crate) struct Config {
     pub(crate) memory_bytes_max: u64,
     pub(crate) sleep_after: Duration,
     pub(crate) idle_exit: Option<Duration>,
+    pub(crate) backups: Option<Schedule>,
     pub(crate) durability: Durability,
     pub(crate) checkpoint_bytes: u64,
     pub(crate) tls: Option<Files>,
@@ -373,6 +396,9 @@ impl Settings {
             memory: self.memory.or(other.memory),
             sleep_after: self.sleep_after.or(other.sleep_after),
             idle_exit: self.idle_exit.or(other.idle_exit),
+            backup_dir: self.backup_dir.or(other.backup_dir),
+            backup_every: self.backup_every.or(other.backup_every),
+            backup_keep: self.backup_keep.or(other.backup_keep),
             durability: self.durability.or(other.durability),
             checkpoint_bytes: self.checkpoint_bytes.or(other.checkpoint_bytes),
             tls_cert: self.tls_cert.or(other.tls_cert),
@@ -388,6 +414,7 @@ impl Settings {
             data: self.data.filter(|path| !path.as_os_str().is_empty()),
             tls_cert: self.tls_cert.filter(|path| !path.as_os_str().is_empty()),
             tls_key: self.tls_key.filter(|path| !path.as_os_str().is_empty()),
+            backup_dir: self.backup_dir.filter(|path| !path.as_os_str().is_empty()),
             http: given(self.http),
             resp: given(self.resp),
             token: given(self.token),
@@ -423,6 +450,7 @@ impl Settings {
             memory_bytes_max: self.memory.unwrap_or(MEMORY_DEFAULT).at_least(MEMORY_MIN, "--memory")?,
             sleep_after: self.sleep_after.map_or(SLEEP_AFTER_DEFAULT, |span| span.0),
             idle_exit: self.idle_exit.map(|span| span.0),
+            backups: schedule(self.backup_dir, self.backup_every, self.backup_keep)?,
             durability: self.durability.map_or(Durability::Always, |name| name.0),
             checkpoint_bytes: self
                 .checkpoint_bytes
@@ -430,6 +458,24 @@ impl Settings {
                 .at_least(CHECKPOINT_MIN, "--checkpoint-bytes")?,
         })
     }
+}
+
+/// When to back up, if at all.
+fn schedule(dir: Option<PathBuf>, every: Option<Span>, keep: Option<usize>) -> anyhow::Result<Option<Schedule>> {
+    let Some(dir) = dir else {
+        if every.is_some() || keep.is_some() {
+            bail!("--backup-every and --backup-keep need --backup-dir, which says where the backups go");
+        }
+        return Ok(None);
+    };
+    let (every, keep) = (every.map_or(BACKUP_EVERY_DEFAULT, |span| span.0), keep.unwrap_or(BACKUP_KEEP_DEFAULT));
+    if every < BACKUP_EVERY_MIN {
+        bail!("--backup-every: at least 1s is needed");
+    }
+    if keep == 0 {
+        bail!("--backup-keep 0 would keep none");
+    }
+    Ok(Some(Schedule { dir, every, keep }))
 }
 
 fn listen(flag: &str, given: Option<&str>, default: &str) -> anyhow::Result<Listen> {
@@ -505,6 +551,9 @@ mod tests {
             (&["--durability", "sometimes"], "none of always"),
             (&["--tls-cert", "cert.pem"], "too: --tls-key"),
             (&["--tls-key", "key.pem"], "too: --tls-cert"),
+            (&["--backup-keep", "3"], "need --backup-dir"),
+            (&["--backup-dir", "b", "--backup-keep", "0"], "would keep none"),
+            (&["--backup-dir", "b", "--backup-every", "10ms"], "at least 1s"),
             (&["--memory", "lots"], "'lots' is not a size such as 256MiB"),
             (&["--sleep-after", "soon"], "'soon' is not a duration such as"),
             (&["--memory", "1"], "--memory 1 B: at least 64.0 KiB are needed"),

@@ -95,6 +95,7 @@ impl Settings {
             memory_bytes_max: MEMORY_BYTES_MAX,
             sleep_after: SLEEP_AFTER,
             idle_exit: None,
+            backups: None,
             durability: if self.durable { Durability::Always } else { Durability::None },
             checkpoint_bytes: CHECKPOINT_BYTES,
             tls: None,

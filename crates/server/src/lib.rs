@@ -5,6 +5,7 @@
 //! process that does something else, such as a test.
 
 mod admin;
+mod backups;
 mod check;
 mod cli;
 mod clock;
@@ -43,6 +44,7 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
+use crate::backups::Backups;
 use crate::config::{Cli, Config, Listen, Task};
 use crate::running::Running;
 use crate::tls::Tls;
@@ -115,10 +117,16 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let running = Running::start(config, &service, (http, resp), tls.clone(), &idle)?;
     let socket = admin::socket(&config.data);
     let admin = Admin::start(socket, &service, (http_address, resp_address, tls.is_some()), running.stopping())?;
+    let backups = config.backups.clone().map(|schedule| Backups::start(&service, schedule)).transpose()?;
     welcome::print(config, lines, http_address, resp_address, service.default_credentials());
     let why = wait_for_end(&idle, tls.as_deref())?;
     tracing::info!("stopping{why}: finishing what is under way");
-    running.stop(|| admin.join())?;
+    running.stop(|| {
+        if let Some(backups) = backups {
+            backups.stop();
+        }
+        admin.join();
+    })?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -14,7 +14,7 @@ impl Bed {
     }
 
     fn restore(&self, name: &str, mut bytes: &[u8]) -> Result<Listing, BackupError> {
-        self.service().restore(name, self.moment(), &mut bytes).map(|(listing, _)| listing)
+        self.service().restore(name, None, self.moment(), &mut bytes).map(|(listing, _)| listing)
     }
 }
 
@@ -114,7 +114,8 @@ fn a_backup_is_of_one_moment_whatever_happens_meanwhile() {
         for copy in 0..5 {
             let mut bytes = Vec::new();
             service.backup("default", moment, &mut bytes).unwrap();
-            let (listing, summary) = service.restore(&format!("copy-{copy}"), moment, &mut bytes.as_slice()).unwrap();
+            let (listing, summary) =
+                service.restore(&format!("copy-{copy}"), None, moment, &mut bytes.as_slice()).unwrap();
             assert_eq!(summary.records, 1_000);
             let token = listing.credentials.token;
             let account = service.authenticate(token.as_bytes()).unwrap().unwrap();
@@ -152,4 +153,42 @@ fn what_is_cut_off_or_damaged_restores_nothing() {
     bed.checkpoint();
     bed.restore("copy", &bytes).unwrap();
     assert!(matches!(bed.restore("copy", &bytes), Err(BackupError::Service(_))), "there is one of the name");
+}
+
+#[test]
+fn all_databases_are_in_one_stream_and_each_comes_back_under_another_name() {
+    let mut bed = Bed::new();
+    let shops: Vec<Listing> = (0..3).map(|n| bed.create(&format!("shop-{n}"))).collect();
+    for (n, shop) in shops.iter().enumerate() {
+        bed.with(&shop.credentials.token, &format!("SET which {n}")).unwrap();
+    }
+    bed.run("SET which default");
+    bed.with(&shops[1].credentials.token, "ACL SETUSER ann on >secret ~* +@all").unwrap();
+    bed.fall_asleep();
+    let mut bytes = Vec::new();
+    assert_eq!(bed.service().backup_all(bed.moment(), &mut bytes).unwrap(), 4);
+    let restore = |name: &str, which: Option<&str>, bytes: &[u8]| {
+        bed.service().restore(name, which, bed.moment(), &mut &bytes[..]).map(|(listing, _)| listing)
+    };
+    for (n, which) in ["shop-0", "shop-1", "shop-2", "default"].into_iter().enumerate() {
+        let copy = restore(&format!("copy-{n}"), Some(which), &bytes).unwrap();
+        let value = which.trim_start_matches("shop-");
+        assert_eq!(bed.with(&copy.credentials.token, "GET which"), Some(Reply::bulk(value)));
+    }
+    let says = |outcome: Result<Listing, BackupError>| outcome.unwrap_err().to_string();
+    let error = says(restore("x", Some("nope"), &bytes));
+    assert_eq!(
+        error,
+        "the backup holds no database 'nope', but default, shop-0, shop-1, shop-2. Nothing was restored."
+    );
+    assert!(says(restore("x", None, &bytes)).contains("several databases"));
+    let one = bed.backup("shop-2");
+    assert!(says(restore("x", Some("shop-1"), &one)).contains("no database 'shop-1', but shop-2"));
+    restore("y", Some("shop-2"), &one).unwrap();
+    for at in (0..bytes.len()).step_by(11) {
+        assert!(restore("x", Some("shop-2"), &bytes[..at]).is_err() || at > bytes.len() - 30, "cut off at {at}");
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x20;
+        assert!(restore("x", Some("nope"), &damaged).is_err(), "damaged at {at}");
+    }
 }

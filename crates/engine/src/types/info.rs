@@ -215,6 +215,10 @@ fn persistence(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     lines.put("aof_last_bgrewrite_status", status(disk.checkpoint_failed));
     lines.all(&["aof_rewrites", "aof_rewrites_consecutive_failures"], 0);
     lines.put("aof_last_write_status", status(disk.log_failed));
+    let backed_up = if disk.backups == 0 && !disk.backup_failed { "none" } else { status(disk.backup_failed) };
+    lines.put("dormouse_last_backup_status", backed_up);
+    lines.put("dormouse_last_backup_time", disk.backed_up_s);
+    lines.put("dormouse_backups", disk.backups);
     lines.all(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"], 0);
 }
 

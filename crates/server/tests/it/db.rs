@@ -182,12 +182,24 @@ fn a_backup_taken_while_the_server_runs_becomes_a_database_again() {
     let mut copy = Http::connect(server.http, token);
     assert_eq!(copy.post("/", r#"["GET","key:7"]"#).unwrap().json()["result"], value);
     assert_eq!(copy.post("/", r#"["DBSIZE"]"#).unwrap().json()["result"], 200);
+    // All of them at once, and one of those under another name.
+    let all = guard.path().join("all.backup");
+    assert!(on("backup", &["--all", "--to", all.to_str().unwrap()]).status.success());
+    let args = ["third", "--from", all.to_str().unwrap(), "--database", "copy"];
+    assert!(text(&on("restore", &args).stdout).starts_with("# 200 keys\n"));
+    assert!(db(&data, &["delete", "third"]).status.success());
     // What is no backup, or half of one, makes no database.
     let bytes = std::fs::read(&file).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     for (command, args, part) in [
         ("restore", &["half", "--from", file.to_str().unwrap()][..], "it ends too early"),
         ("restore", &["copy", "--from", file.to_str().unwrap()], "already"),
+        ("restore", &["x", "--from", all.to_str().unwrap()], "say which one is meant with --database"),
+        (
+            "restore",
+            &["x", "--from", all.to_str().unwrap(), "--database", "nope"],
+            "no database 'nope', but copy, default",
+        ),
         ("restore", &["x", "--from", "/nowhere"], "cannot read /nowhere"),
         ("backup", &["nope"], "there is no database 'nope'"),
         ("backup", &["default", "--to", "/nowhere/file"], "cannot write /nowhere/file.part"),
@@ -197,4 +209,55 @@ fn a_backup_taken_while_the_server_runs_becomes_a_database_again() {
         assert!(!output.status.success() && error.contains(part), "{command} {args:?}: {error}");
     }
     assert_eq!(json(&data, &["list"]).as_array().unwrap().len(), 2);
+}
+
+fn backups(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn backups_come_by_themselves_and_old_ones_go() {
+    let (guard, data) = directory();
+    let dir = guard.path().join("backups");
+    let flags = ["--backup-dir", dir.to_str().unwrap(), "--backup-every", "1s", "--backup-keep", "2"];
+    let mut server = Server::start(&data, &flags);
+    server.http().post("/", r#"["SET","k","v"]"#).unwrap();
+    json(&data, &["create", "shop"]);
+    eventually("two backups", || backups(&dir).len() == 2);
+    let first = backups(&dir);
+    eventually("others", || {
+        let names = backups(&dir);
+        let whole = names.iter().filter(|name| name.ends_with(".backup")).count();
+        whole == 2 && !names.iter().any(|name| first.contains(name))
+    });
+    let info = server.resp().say("INFO persistence").text();
+    assert!(info.contains("dormouse_last_backup_status:ok"), "{info}");
+    assert!(server.stop("TERM").success());
+    let names = backups(&dir);
+    assert!(names.iter().all(|name| name.ends_with(".backup")), "{names:?}");
+    // The last one has what there was.
+    let server = Server::start(&data, &[]);
+    let file = dir.join(names.last().unwrap());
+    let mut restore = dormouse();
+    restore.args(["restore", "copy", "--database", "default", "--from"]).arg(&file).arg("--data").arg(&data);
+    assert!(restore.output().unwrap().status.success());
+    let copy = json(&data, &["show", "copy"]);
+    let mut http = Http::connect(server.http, token(&copy));
+    assert_eq!(http.post("/", r#"["GET","k"]"#).unwrap().json()["result"], "v");
+}
+
+#[test]
+fn a_backup_that_fails_is_told_of_and_stops_nothing() {
+    let (guard, data) = directory();
+    let dir = guard.path().join("taken");
+    std::fs::write(&dir, "a file").unwrap();
+    let server = Server::start(&data, &["--backup-dir", dir.to_str().unwrap()]);
+    eventually("a word", || server.logged().contains("a scheduled backup failed"));
+    eventually("INFO", || server.resp().say("INFO persistence").text().contains("dormouse_last_backup_status:err"));
+    let mut http = server.http();
+    assert_eq!(http.post("/", r#"["SET","k","v"]"#).unwrap().json()["result"], "OK");
+    assert_eq!(http.send("GET", "/health", "", b"").unwrap().status, 200);
 }
