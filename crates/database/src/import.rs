@@ -340,7 +340,7 @@ mod tests {
     /// Puts keys into the store and adopts them, as an import does, but without the checkpoint behind it.
     fn adopt(service: &Service, store: &Arc<dyn Store>, keys: &[&str]) {
         let mut file = FileWriter::new(Vec::new(), FileVersion::Redis(10), &[]).unwrap();
-        for key in *keys {
+        for key in keys {
             file.key(key.as_bytes(), 0, b"\x00\x03new").unwrap();
         }
         let bytes = file.finish().unwrap().1;
