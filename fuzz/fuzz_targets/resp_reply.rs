@@ -24,7 +24,10 @@ fuzz_target!(|bytes: &[u8]| {
     for encoding in [Encoding::Text, Encoding::Base64] {
         let mut json = Vec::new();
         encode_json(&reply, encoding, &mut json);
-        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        assert_eq!(value.as_object().unwrap().len(), 1);
+        match serde_json::from_slice::<serde_json::Value>(&json) {
+            Ok(value) => assert_eq!(value.as_object().unwrap().len(), 1),
+            // Arrays within arrays: the judge gives up earlier than we do.
+            Err(error) => assert!(error.to_string().contains("recursion limit"), "{error}"),
+        }
     }
 });
