@@ -15,7 +15,7 @@ import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
-const BIN = resolve(process.env.DORMOUSE_BIN ?? join(ROOT, "target/release/dormouse"));
+export const BIN = resolve(process.env.DORMOUSE_BIN ?? join(ROOT, "target/release/dormouse"));
 const START_TIMEOUT_MS = 10_000;
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
