@@ -109,6 +109,8 @@ pub(crate) struct Shared {
     pub(crate) block_over_rest: bool,
     pub(crate) patience: Patience,
     pub(crate) connections: std::sync::atomic::AtomicUsize,
+    /// Most of them, of both doors together.
+    pub(crate) connections_max: usize,
     /// What both doors speak TLS with, if they do.
     pub(crate) tls: Option<Arc<crate::tls::Tls>>,
 }

@@ -18,7 +18,7 @@ use crate::housekeeping::{Housekeeper, Rules};
 use crate::patience::Patience;
 use crate::perform::Shared;
 use crate::tls::Tls;
-use crate::worker::{self, Listeners};
+use crate::worker::{self, CONNECTIONS_MAX, Listeners};
 
 /// How long a script may go on once the server is to stop.
 const SCRIPT_GRACE: Duration = Duration::from_secs(2);
@@ -46,6 +46,7 @@ impl Running {
             block_over_rest: config.block_over_rest,
             patience: Patience::default(),
             connections: AtomicUsize::new(0),
+            connections_max: CONNECTIONS_MAX,
             tls,
         });
         let rules = Rules {

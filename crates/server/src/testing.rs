@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::patience::Patience;
 use crate::perform::Shared;
-use crate::worker::{self, Listeners, bind};
+use crate::worker::{self, CONNECTIONS_MAX, Listeners, bind};
 
 /// The token that opens everything.
 pub(crate) const TOKEN: &str = "token-that-opens-everything";
@@ -52,10 +52,21 @@ pub(crate) struct Inside {
 
 impl Inside {
     pub(crate) fn start(patience: Patience, limits: Limits) -> Self {
+        Self::with_room(CONNECTIONS_MAX, patience, limits)
+    }
+
+    /// With room for so many connections.
+    pub(crate) fn with_room(connections_max: usize, patience: Patience, limits: Limits) -> Self {
         let (dir, service) = service(limits);
-        let connections = AtomicUsize::new(0);
-        let shared =
-            Arc::new(Shared { service, resp_open: false, block_over_rest: false, patience, connections, tls: None });
+        let shared = Arc::new(Shared {
+            service,
+            resp_open: false,
+            block_over_rest: false,
+            patience,
+            connections: AtomicUsize::new(0),
+            connections_max,
+            tls: None,
+        });
         let free = "127.0.0.1:0".parse().unwrap();
         let (http, resp) = (bind(free).unwrap(), bind(free).unwrap());
         let (http_address, resp_address) = (http.local_addr().unwrap(), resp.local_addr().unwrap());

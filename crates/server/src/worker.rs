@@ -25,7 +25,7 @@ use crate::{http, resp};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 /// Connections of both doors together.
-const CONNECTIONS_MAX: usize = 20_000;
+pub(crate) const CONNECTIONS_MAX: usize = 20_000;
 /// How long connections may take to finish what they are doing when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Silence after which TCP asks whether the client is still there, how often it asks, and how many answers may be missing:
@@ -131,7 +131,7 @@ async fn accept<F>(
             }
         };
         let connections = &worker.shared.connections;
-        if connections.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
+        if connections.fetch_add(1, Ordering::AcqRel) >= worker.shared.connections_max {
             connections.fetch_sub(1, Ordering::AcqRel);
             refuse(&stream, if tls.is_some() { "" } else { no_room });
             continue;
@@ -171,4 +171,30 @@ impl Drop for Connected {
 fn refuse(stream: &TcpStream, answer: &str) {
     tracing::warn!("too many connections: one was refused");
     let _ = stream.try_write(answer.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use dormouse_engine::Limits;
+
+    use crate::patience::Patience;
+    use crate::testing::{Inside, Line, eventually};
+
+    #[test]
+    fn connections_beyond_the_limit_are_told_so_and_others_stay() {
+        let server = Inside::with_room(2, Patience::default(), Limits::default());
+        let (mut resp, http) = (server.resp(), server.http());
+        eventually("both are there", || server.connections() == 2);
+        let mut refused = Line::connect(server.resp);
+        assert_eq!(refused.until("\r\n"), "-ERR max concurrent connections exceeded\r\n");
+        refused.closed();
+        let mut refused = Line::connect(server.http);
+        let answer = refused.until("}\r\n");
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("max concurrent connections"), "{answer}");
+        refused.closed();
+        assert_eq!(resp.say("PING"), "+PONG\r\n");
+        drop(http);
+        eventually("there is room", || server.connections() == 1);
+        assert_eq!(server.resp().say("PING"), "+PONG\r\n");
+    }
 }

@@ -9,6 +9,7 @@ mod control;
 mod crash;
 mod db;
 mod doors;
+mod failed_log;
 mod many;
 mod once;
 mod start;
