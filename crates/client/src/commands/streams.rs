@@ -482,6 +482,35 @@ impl Client {
         self.write("XACKDEL").arg(key).arg(group).arg(policy).arg("IDS").counted(ids)
     }
 
+    /// Gives entries back to their group, for others to take at once; how many were pending. The verdict is `SILENT` (the delivery
+    /// does not count), `FAIL` (it does) or `FATAL` (nobody should try again). Since Redis 8.8.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// use dormouse_client::GroupStart;
+    ///
+    /// client.xgroup_create("jobs", "workers", GroupStart::New, true).await?;
+    /// assert_eq!(client.xnack("jobs", "workers", "FAIL", ["1-1"]).await?, 0);
+    /// # Ok(()) });
+    /// ```
+    pub fn xnack(&self, key: impl ToArg, group: impl ToArg, verdict: &str, ids: impl ToArgs) -> Command<u64> {
+        self.write("XNACK").arg(key).arg(group).arg(verdict).arg("IDS").counted(ids)
+    }
+
+    /// Sets for how long a stream remembers what producers sent (`XADD … IDMP`), and how many entries of each. Since Redis 8.6.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # dormouse_client::example(async |client| {
+    /// client.xadd("log", "1-1", ("n", 1)).await?;
+    /// client.xcfgset("log", Duration::from_secs(60), 1000).await?;
+    /// # Ok(()) });
+    /// ```
+    pub fn xcfgset(&self, key: impl ToArg, duration: Duration, entries: u64) -> Command<()> {
+        self.write("XCFGSET").arg(key).arg("IDMP-DURATION").arg(duration.as_secs()).arg("IDMP-MAXSIZE").arg(entries)
+    }
+
     /// Deletes entries; how many there were.
     ///
     /// ```

@@ -25,8 +25,7 @@ const LEFT_TO_COMMAND: &[(&str, &str)] = &[
         "it is for operators",
         "MEMORY|DOCTOR MEMORY|MALLOC-STATS MEMORY|PURGE MEMORY|STATS CONFIG|RESETSTAT CONFIG|REWRITE",
     ),
-    ("it is for operators, or too new for a name of its own", "SCRIPT|DEBUG XCFGSET XNACK"),
-    ("it is for operators", "ACL|LOAD ACL|SAVE ACL|GENTOKEN COMMAND|DOCS COMMAND|INFO COMMAND|GETKEYSANDFLAGS"),
+    ("it is for operators", "ACL|LOAD ACL|SAVE ACL|GENTOKEN COMMAND|DOCS COMMAND|INFO COMMAND|GETKEYSANDFLAGS SCRIPT|DEBUG"),
 ];
 
 /// Names in the sources, and whether each is said to read.
