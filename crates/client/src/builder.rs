@@ -79,6 +79,14 @@ impl Builder {
     }
 
     /// From variables of the environment: see [`Client::from_env`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use dormouse_client::Builder;
+    ///
+    /// let client = Builder::from_env()?.timeout(Duration::from_secs(2)).build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub fn from_env() -> Result<Self> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -101,18 +109,45 @@ impl Builder {
 
     /// How long a call may take as a whole, retries included; 10 seconds by default. A command can have
     /// [its own](crate::Command::timeout).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dormouse_client::Client;
+    ///
+    /// let client = Client::builder("http://127.0.0.1:8079", "token").timeout(Duration::from_secs(2)).build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// How long one attempt may take, so that there is time for another; not bounded by default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dormouse_client::Client;
+    ///
+    /// let client = Client::builder("http://127.0.0.1:8079", "token")
+    ///     .timeout(Duration::from_secs(3))
+    ///     .attempt_timeout(Duration::from_secs(1))
+    ///     .build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub const fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout);
         self
     }
 
     /// How long a connection may take to be made, 3 seconds by default. It has no effect on a transport of one's own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dormouse_client::Client;
+    ///
+    /// let client = Client::builder("http://127.0.0.1:8079", "token").connect_timeout(Duration::from_secs(1)).build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     #[cfg(feature = "reqwest")]
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = Some(timeout);
@@ -136,6 +171,13 @@ impl Builder {
 
     /// When and how often requests are repeated. Reads are, and writes only if nothing can have run, or under an
     /// idempotency key.
+    ///
+    /// ```
+    /// use dormouse_client::{Client, Retry};
+    ///
+    /// let client = Client::builder("http://127.0.0.1:8079", "token").retry(Retry::never()).build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub const fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
@@ -143,6 +185,14 @@ impl Builder {
 
     /// Whether reads see this client's own writes even where replicas answer them; on by default. The endpoint's last
     /// `Upstash-Sync-Token` is sent back to it.
+    ///
+    /// ```
+    /// use dormouse_client::Client;
+    ///
+    /// let client = Client::builder("http://127.0.0.1:8079", "token").read_your_writes(false).build()?;
+    /// assert_eq!(client.sync_token(), None);
+    /// # Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub const fn read_your_writes(mut self, on: bool) -> Self {
         self.read_your_writes = on;
         self
@@ -152,6 +202,13 @@ impl Builder {
     ///
     /// **Only for Dormouse**, which runs a request once per key and gives the same answer again. Upstash ignores the key: a
     /// repeated `INCR` would count twice there. Each key takes room in the database for a day.
+    ///
+    /// ```
+    /// use dormouse_client::Client;
+    ///
+    /// let client = Client::builder("http://127.0.0.1:8079", "token").idempotent_writes(true).build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub const fn idempotent_writes(mut self, on: bool) -> Self {
         self.idempotent_writes = on;
         self
@@ -159,24 +216,54 @@ impl Builder {
 
     /// Asks for replies in plain text instead of base64, for endpoints that do not know the latter. Bytes that are not UTF-8
     /// are lost.
+    ///
+    /// ```
+    /// use dormouse_client::Client;
+    ///
+    /// let client = Client::builder("http://127.0.0.1:8079", "token").text_replies(true).build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub const fn text_replies(mut self, on: bool) -> Self {
         self.strings = if on { Strings::Text } else { Strings::Base64 };
         self
     }
 
     /// Longest answer that is taken, in bytes of JSON; 256 MiB by default.
+    ///
+    /// ```
+    /// use dormouse_client::Client;
+    ///
+    /// let client = Client::builder("http://127.0.0.1:8079", "token").answer_bytes_max(1 << 20).build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub const fn answer_bytes_max(mut self, bytes: usize) -> Self {
         self.answer_bytes_max = bytes;
         self
     }
 
     /// A header of every request. It does not replace those of the protocol.
+    ///
+    /// ```
+    /// use dormouse_client::Client;
+    ///
+    /// let client = Client::builder("http://127.0.0.1:8079", "token").header("x-tenant", "shop").build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
     /// How requests are sent, in place of reqwest.
+    ///
+    /// ```
+    /// use dormouse_client::transport::TransportError;
+    /// use dormouse_client::Client;
+    ///
+    /// let nowhere = |_| async { Err(TransportError::unsent("there is no network")) };
+    /// let client = Client::builder("http://127.0.0.1:8079", "token").transport(nowhere).build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self

@@ -114,6 +114,11 @@ impl Client {
     }
 
     /// A client as one wants it.
+    ///
+    /// ```
+    /// let client = dormouse_client::Client::builder("https://eu1-example.upstash.io", "token").build()?;
+    /// # drop(client); Ok::<(), dormouse_client::Error>(())
+    /// ```
     pub fn builder(url: impl Into<String>, token: impl Into<String>) -> Builder {
         Builder::new(url.into(), token.into())
     }
@@ -183,6 +188,15 @@ impl Client {
     }
 
     /// The same, with limits of one's own.
+    ///
+    /// ```
+    /// use dormouse_client::AutoPipeline;
+    ///
+    /// # dormouse_client::example(async |client| {
+    /// let client = client.auto_pipeline_with(AutoPipeline::default().requests_max(1));
+    /// # client.ping().await?;
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn auto_pipeline_with(&self, settings: AutoPipeline) -> Self {
         Self { inner: Arc::clone(&self.inner), auto: Some(Arc::new(Auto::new(settings))) }
@@ -203,6 +217,12 @@ impl Client {
     }
 
     /// Has reads see at least what that token stands for.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// client.set_sync_token(None);
+    /// # Ok(()) });
+    /// ```
     pub fn set_sync_token(&self, token: Option<&str>) {
         if let Some(kept) = &self.inner.sync_token {
             let token = token.and_then(|token| HeaderValue::try_from(token).ok());

@@ -79,6 +79,13 @@ impl<T> Command<T> {
     }
 
     /// How long this call may take, instead of what the client says.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// let value: Option<String> = client.get("k").timeout(std::time::Duration::from_millis(500)).await?;
+    /// # drop(value);
+    /// # Ok(()) });
+    /// ```
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -102,18 +109,37 @@ impl<T> Command<T> {
 
     /// Says that the command only reads, and may be repeated when its answer was lost. Methods know this by themselves;
     /// [`Client::command`] does not.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// let length: u64 = client.command(["STRLEN", "k"]).read_only().await?;
+    /// # assert_eq!(length, 0);
+    /// # Ok(()) });
+    /// ```
     pub const fn read_only(mut self) -> Self {
         self.effect = Effect::Reads;
         self
     }
 
     /// The command is sent once, whatever becomes of it.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// client.get::<String>("k").never_retry().await?;
+    /// # Ok(()) });
+    /// ```
     pub const fn never_retry(mut self) -> Self {
         self.options.never_retry = true;
         self
     }
 
     /// A header of this request.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// client.get::<String>("k").header("x-request-id", "42").await?;
+    /// # Ok(()) });
+    /// ```
     pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         self.options.headers.push((name.into(), value.into()));
         self
@@ -171,11 +197,24 @@ impl<T> Command<T> {
     }
 
     /// Its words, the name first.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// let command = client.get::<String>("k");
+    /// assert_eq!(command.args().iter().collect::<Vec<_>>(), [&b"GET"[..], b"k"]);
+    /// # Ok(()) });
+    /// ```
     pub const fn args(&self) -> &Args {
         &self.args
     }
 
     /// Whether it is known to change nothing.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// assert!(client.get::<String>("k").is_read_only() && !client.incr("k").is_read_only());
+    /// # Ok(()) });
+    /// ```
     pub fn is_read_only(&self) -> bool {
         self.effect == Effect::Reads
     }

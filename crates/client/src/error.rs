@@ -136,6 +136,14 @@ impl Error {
     }
 
     /// When the endpoint said to come back.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dormouse_client::Error;
+    ///
+    /// let error = Error::RateLimited { message: "ERR slow down".into(), retry_after: Some(Duration::from_secs(2)) };
+    /// assert_eq!(error.retry_after(), Some(Duration::from_secs(2)));
+    /// ```
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::Unexpected { retry_after, .. } => *retry_after,
@@ -144,6 +152,11 @@ impl Error {
     }
 
     /// A word for logs and metrics that does not depend on the error's text.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// assert_eq!(dormouse_client::Error::Timeout(Duration::from_secs(1)).kind(), "timeout");
+    /// ```
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Server(_) => "server",
@@ -160,6 +173,14 @@ impl Error {
 }
 
 /// An error that the server answered.
+///
+/// ```
+/// # dormouse_client::example(async |client| {
+/// let Err(dormouse_client::Error::Server(error)) = client.command::<()>(["GET"]).await else { panic!() };
+/// assert_eq!((error.code(), error.status().as_u16()), ("ERR", 400));
+/// assert!(error.message().starts_with("ERR wrong number of arguments"));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError {
     pub(crate) status: StatusCode,
@@ -222,6 +243,13 @@ impl TransportError {
     }
 
     /// With what was behind it.
+    ///
+    /// ```
+    /// use dormouse_client::transport::TransportError;
+    ///
+    /// let error = TransportError::new("it broke").because(std::io::Error::other("reset"));
+    /// assert_eq!(error.to_string(), "it broke: reset");
+    /// ```
     #[must_use]
     pub fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));

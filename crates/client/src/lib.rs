@@ -1,4 +1,4 @@
-//! A client for Redis over HTTP: [Dormouse](https://github.com/dormouse-db/dormouse), Upstash, and whatever speaks their REST protocol.
+//! A client for Redis over HTTP: Dormouse, Upstash, and whatever speaks their REST protocol.
 //!
 //! ```
 //! use std::time::Duration;
@@ -42,6 +42,11 @@
 //! `Retry-After`. A write whose answer was lost is an error, and never sent twice.
 //!
 //! **Reads see this client's writes** also where replicas answer: the endpoint's sync token goes with each request.
+//!
+//! # What is logged
+//!
+//! A `tracing` span for each request, with OpenTelemetry's names for databases: the command's name, how many commands a pipeline has,
+//! the host, the status, how often it was repeated, and the kind of error. Never a key, a value or a token.
 //!
 //! # Features
 //!

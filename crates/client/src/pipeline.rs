@@ -15,6 +15,15 @@ use crate::rt::BoxFuture;
 use crate::wire::{self, Answer};
 
 /// Commands that can be sent together: one, or tuples (of up to twelve), arrays, `Vec`s and `Option`s of such.
+///
+/// ```
+/// # dormouse_client::example(async |client| {
+/// let name = Some(client.get::<String>("name"));
+/// let counts = vec![client.llen("a"), client.scard("b")];
+/// let (name, counts) = client.pipeline((name, counts)).all().await?;
+/// assert_eq!((name, counts), (Some(None), vec![0, 0]));
+/// # Ok(()) });
+/// ```
 pub trait Commands: Sized {
     /// What each is answered, in the shape of the commands.
     type Results;
@@ -200,6 +209,12 @@ pub struct Pipeline<C> {
 
 impl<C: Commands> Pipeline<C> {
     /// How long the call may take, instead of what the client says.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// client.pipeline([client.incr("a")]).timeout(std::time::Duration::from_secs(1)).await?;
+    /// # Ok(()) });
+    /// ```
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -207,18 +222,39 @@ impl<C: Commands> Pipeline<C> {
 
     /// Sends all of it under one key of one's own choosing: see [`Command::idempotency_key`]. With a key a pipeline runs as
     /// a transaction does. **Upstash ignores the key.**
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// for _ in 0..2 {
+    ///     let all = client.transaction((client.incr("a"), client.incr("b"))).idempotency_key("order-4711").all().await?;
+    ///     assert_eq!(all, (1, 1));
+    /// }
+    /// # Ok(()) });
+    /// ```
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.options.idempotency_key = Some(key.into());
         self
     }
 
     /// It is sent once, whatever becomes of it.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// client.pipeline([client.llen("a")]).never_retry().await?;
+    /// # Ok(()) });
+    /// ```
     pub const fn never_retry(mut self) -> Self {
         self.options.never_retry = true;
         self
     }
 
     /// A header of this request.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// client.pipeline([client.llen("a")]).header("x-request-id", "42").await?;
+    /// # Ok(()) });
+    /// ```
     pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         self.options.headers.push((name.into(), value.into()));
         self

@@ -72,6 +72,10 @@ impl Script {
     }
 
     /// Its text.
+    ///
+    /// ```
+    /// assert_eq!(dormouse_client::Script::new("return 1").text(), "return 1");
+    /// ```
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -129,6 +133,13 @@ impl Call<'_> {
     }
 
     /// Runs it.
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// let echo = dormouse_client::Script::new("return ARGV[1]");
+    /// assert_eq!(echo.arg("x").run::<String>(&client).await?, "x");
+    /// # Ok(()) });
+    /// ```
     pub fn run<T: FromValue>(self, client: &Client) -> Run<T> {
         let Self { script: Script { text, hash, read_only }, keys, args } = self;
         let by_hash =
@@ -175,6 +186,13 @@ impl<T> Run<T> {
     }
 
     /// How long each request may take: see [`Command::timeout`].
+    ///
+    /// ```
+    /// # dormouse_client::example(async |client| {
+    /// let script = dormouse_client::Script::new("return 1");
+    /// script.call().run::<i64>(&client).timeout(std::time::Duration::from_secs(1)).await?;
+    /// # Ok(()) });
+    /// ```
     pub fn timeout(self, timeout: Duration) -> Self {
         self.each(|command| command.timeout(timeout))
     }

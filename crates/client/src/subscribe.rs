@@ -28,6 +28,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// A stream that broke after so long was a good one: the next try need not wait.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// Longest path of names.
+const PATH_BYTES_MAX: usize = 32 << 10;
 /// Most channels or patterns of one subscription.
 const NAMES_MAX: usize = 1_000;
 
@@ -131,6 +133,9 @@ impl Subscription {
         for name in &names {
             path.push('/');
             percent(name.as_bytes(), &mut path);
+        }
+        if path.len() > PATH_BYTES_MAX {
+            return cannot("its names are too long together");
         }
         let listening = Listening {
             client: client.clone(),

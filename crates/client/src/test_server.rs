@@ -54,6 +54,13 @@ impl TestServer {
     }
 
     /// The token that reads.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), dormouse_client::Error> {
+    /// let server = dormouse_client::TestServer::start()?;
+    /// assert_ne!(server.token(), server.read_only_token());
+    /// # Ok(()) }
+    /// ```
     pub fn read_only_token(&self) -> &str {
         self.server.read_only_token()
     }

@@ -36,6 +36,10 @@ pub enum Value {
 
 impl Value {
     /// Whether there is nothing.
+    ///
+    /// ```
+    /// assert!(dormouse_client::Value::Null.is_null());
+    /// ```
     pub const fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }

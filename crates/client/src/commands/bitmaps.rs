@@ -129,6 +129,13 @@ impl BitField {
     }
 
     /// What becomes of integers that do not fit, from here on.
+    ///
+    /// ```
+    /// use dormouse_client::{BitField, Overflow};
+    ///
+    /// let field = BitField::new().overflow(Overflow::Fail).incr("u8", "#3", 1);
+    /// # drop(field);
+    /// ```
     pub fn overflow(self, overflow: Overflow) -> Self {
         self.and(("OVERFLOW", overflow.to_string()))
     }

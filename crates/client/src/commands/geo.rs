@@ -150,6 +150,13 @@ impl GeoSearch {
     }
 
     /// So many, whichever are found first.
+    ///
+    /// ```
+    /// use dormouse_client::{Area, GeoSearch, Unit};
+    ///
+    /// let search = GeoSearch::new(Area::around(15.0, 37.0).within(1.0, Unit::Miles)).any(3);
+    /// # drop(search);
+    /// ```
     pub fn any(self, count: u64) -> Self {
         self.and(("COUNT", count, "ANY"))
     }

@@ -117,6 +117,13 @@ impl ZRange {
     }
 
     /// So many, after so many; for scores and names. A negative count is all of them.
+    ///
+    /// ```
+    /// use dormouse_client::ZRange;
+    ///
+    /// let second_page = ZRange::scores(0.0..).limit(10, 10);
+    /// # drop(second_page);
+    /// ```
     pub const fn limit(mut self, offset: u64, count: i64) -> Self {
         self.limit = Some((offset, count));
         self

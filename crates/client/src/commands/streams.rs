@@ -294,6 +294,20 @@ impl FromValue for PendingSummary {
 }
 
 /// An entry that was delivered and is not done.
+///
+/// ```
+/// use dormouse_client::{GroupStart, ReadOptions};
+///
+/// # dormouse_client::example(async |client| {
+/// client.xgroup_create("jobs", "workers", GroupStart::New, true).await?;
+/// client.xadd("jobs", "*", ("job", "one")).await?;
+/// client.xreadgroup("workers", "me", &[("jobs", ">")], ReadOptions::new()).await?;
+/// let pending = client.xpending_range("jobs", "workers", "-", "+", 10, None, None).await?;
+/// assert_eq!((pending[0].consumer.as_str(), pending[0].deliveries), ("me", 1));
+/// let summary = client.xpending("jobs", "workers").await?;
+/// assert_eq!((summary.count, summary.consumers), (1, vec![("me".to_owned(), 1)]));
+/// # Ok(()) });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     /// Its id.

@@ -84,6 +84,14 @@ impl Body {
     }
 
     /// The next piece.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), dormouse_client::transport::TransportError> {
+    /// let mut body = dormouse_client::transport::Body::from("{}");
+    /// assert_eq!(body.next().await.transpose()?.as_deref(), Some(&b"{}"[..]));
+    /// # Ok(()) }
+    /// ```
     pub async fn next(&mut self) -> Option<Result<Bytes, TransportError>> {
         self.0.next().await
     }

@@ -4,6 +4,7 @@
 mod auto;
 mod fake;
 mod hostile;
+mod quiet;
 mod real;
 mod subscriptions;
 mod surface;

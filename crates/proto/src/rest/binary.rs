@@ -105,8 +105,16 @@ mod tests {
                 b"*1\r\n$18446744073709551615\r\n",
                 "ERR invalid RESP in the request body at byte 27: it ends too early (command 1 of the pipeline)",
             ),
+            (b"*0\r\n", "ERR empty command (command 1 of the pipeline)"),
+            (b"*4\r\n", "ERR too many arguments in one command, at most 3 are allowed (command 1 of the pipeline)"),
+            (
+                b"*1\r\n$1\r\nP\r\nPING",
+                "ERR invalid RESP in the request body at byte 11: expected '*' (command 2 of the pipeline)",
+            ),
         ] {
             assert_eq!(error(body), text, "{}", body.escape_ascii());
         }
+        let ping = b"*1\r\n$4\r\nPING\r\n";
+        assert_eq!(error(&ping.repeat(3)), "ERR too many commands in one request, at most 2 are allowed");
     }
 }
