@@ -33,6 +33,7 @@ async fn nothing_secret_is_logged() {
     let log = Log::default();
     let server = TestServer::start().unwrap();
     let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
         .with_max_level(tracing::Level::INFO)
         .with_span_events(FmtSpan::FULL)
         .with_writer(log.clone())

@@ -25,7 +25,10 @@ const LEFT_TO_COMMAND: &[(&str, &str)] = &[
         "it is for operators",
         "MEMORY|DOCTOR MEMORY|MALLOC-STATS MEMORY|PURGE MEMORY|STATS CONFIG|RESETSTAT CONFIG|REWRITE",
     ),
-    ("it is for operators", "ACL|LOAD ACL|SAVE ACL|GENTOKEN COMMAND|DOCS COMMAND|INFO COMMAND|GETKEYSANDFLAGS SCRIPT|DEBUG"),
+    (
+        "it is for operators",
+        "ACL|LOAD ACL|SAVE ACL|GENTOKEN COMMAND|DOCS COMMAND|INFO COMMAND|GETKEYSANDFLAGS SCRIPT|DEBUG",
+    ),
 ];
 
 /// Names in the sources, and whether each is said to read.
