@@ -260,7 +260,7 @@ impl Builder {
     /// use dormouse_client::transport::TransportError;
     /// use dormouse_client::Client;
     ///
-    /// let nowhere = |_| async { Err(TransportError::unsent("there is no network")) };
+    /// let nowhere = |_: http::Request<bytes::Bytes>| async { Err(TransportError::unsent("there is no network")) };
     /// let client = Client::builder("http://127.0.0.1:8079", "token").transport(nowhere).build()?;
     /// # drop(client); Ok::<(), dormouse_client::Error>(())
     /// ```
