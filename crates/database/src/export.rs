@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use dormouse_engine::rdb::{FileVersion, FileWriter, body};
+use dormouse_engine::rdb::{FileVersion, FileWriter, body, version_of};
 use dormouse_engine::{Record, Type};
 
 use crate::backup::Frozen;
@@ -17,7 +17,7 @@ const NAMED_MAX: usize = 20;
 /// The version that has deadlines of fields and, with Redis 8, JSON.
 const VERSION_WITH_DEADLINES: u16 = 12;
 /// The versions that can be written.
-pub const RDB_VERSIONS: [u16; 2] = [10, VERSION_WITH_DEADLINES];
+pub const RDB_VERSIONS: [u16; 3] = [10, VERSION_WITH_DEADLINES, 14];
 
 /// What a file has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +83,11 @@ fn corrupt(corrupt: dormouse_engine::Corrupt) -> crate::Error {
     crate::Error::Corrupt { place: "a record in the store".to_owned(), corrupt }
 }
 
+/// The oldest version that has a place for a record, if any.
+fn version_of_record(record: &[u8]) -> Result<Option<u16>, crate::Error> {
+    Ok(body(&read(record)?.value).map(|body| version_of(&body)))
+}
+
 const fn is_dead(expires_at: u64, now_ms: u64) -> bool {
     expires_at != 0 && expires_at <= now_ms
 }
@@ -92,7 +97,7 @@ impl Export {
     pub(crate) fn of(database: &Database, version: u16, now_ms: u64) -> Result<Self, ExportError> {
         if !RDB_VERSIONS.contains(&version) {
             return Err(ExportError::Refused(format!(
-                "version {version} of the format cannot be written, only 10 and 12"
+                "version {version} of the format cannot be written, only 10, 12 and 14"
             )));
         }
         Ok(Self { frozen: Frozen::of(database)?, version, now_ms, found: Exported::default() })
@@ -100,7 +105,7 @@ impl Export {
 
     /// Looks for what cannot be written.
     pub(crate) fn check(mut self) -> Result<Self, ExportError> {
-        let (mut named, mut count, mut newer_helps) = (Vec::new(), 0_u64, true);
+        let (mut named, mut count, mut needed) = (Vec::new(), 0_u64, Some(self.version));
         let mut found = Exported::default();
         self.frozen.each(|key, record| -> Result<(), ExportError> {
             let (kind, expires_at) = Record::look(record).map_err(corrupt)?;
@@ -109,16 +114,17 @@ impl Export {
             }
             found.keys += 1;
             found.deadlines += u64::from(expires_at != 0);
-            let has_deadlines = self.version >= VERSION_WITH_DEADLINES;
-            let what = match kind {
-                Type::Array => "an array",
-                Type::Json if !has_deadlines => "JSON",
-                Type::Hash if !has_deadlines && read(record)?.value.next_due().is_some() => {
-                    "a hash whose fields have deadlines"
-                }
+            let (what, version) = match kind {
+                Type::Array => ("an array", None),
+                Type::Json => ("JSON", Some(VERSION_WITH_DEADLINES)),
+                Type::Hash => ("a hash whose fields have deadlines", version_of_record(record)?),
+                Type::Stream => ("a stream of Redis 8.8", version_of_record(record)?),
                 _ => return Ok(()),
             };
-            newer_helps &= kind != Type::Array;
+            if version.is_some_and(|version| version <= self.version) {
+                return Ok(());
+            }
+            needed = needed.zip(version).map(|(needed, version)| needed.max(version));
             count += 1;
             if named.len() < NAMED_MAX {
                 named.push(format!("\"{}\" ({what})", key.escape_ascii()));
@@ -133,7 +139,7 @@ impl Export {
             0 => String::new(),
             others => format!(" and {others} others"),
         };
-        let advice = if newer_helps { "; --rdb-version 12 has a place for them" } else { "" };
+        let advice = needed.map_or_else(String::new, |needed| format!("; --rdb-version {needed} has a place for them"));
         let version = self.version;
         let named = named.join(", ");
         Err(ExportError::Refused(format!("an RDB file of version {version} has no place for {named}{others}{advice}")))

@@ -47,7 +47,7 @@ pub(crate) struct Export {
     /// RDB file to write, or "-" for standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     rdb: String,
-    /// Version of the format: 10 is for Redis 7.0 and later and for Valkey, 12 for Redis 7.4 and later
+    /// Version of the format: 10 is for Redis 7.0 and later and for Valkey, 12 for 7.4, 14 for 8.8
     ///
     /// 12 has a place for deadlines of hash fields, and for JSON where Redis has its type.
     #[arg(long, value_name = "N", default_value_t = dormouse_database::RDB_VERSIONS[0])]

@@ -110,13 +110,18 @@ pub enum RestoreError {
     TooLarge,
 }
 
-/// Makes a payload of an encoding and a value: appends the oldest version that has the encoding, and the checksum.
-pub fn seal(mut payload: Vec<u8>) -> Vec<u8> {
-    let version = match payload.first() {
+/// The oldest version of the format that has the encoding of a payload without its footer, as we write it.
+pub fn version_of(body: &[u8]) -> u16 {
+    match body.first() {
         Some(&encoding::HASH_DEADLINES) => VERSION_DEADLINES,
         Some(&encoding::STREAM_5) => VERSION_MAX,
         _ => VERSION,
-    };
+    }
+}
+
+/// Makes a payload of an encoding and a value: appends the oldest version that has the encoding, and the checksum.
+pub fn seal(mut payload: Vec<u8>) -> Vec<u8> {
+    let version = version_of(&payload);
     payload.extend_from_slice(&version.to_le_bytes());
     let checksum = checksum::of(&payload);
     payload.extend_from_slice(&checksum.to_le_bytes());

@@ -55,6 +55,8 @@ pub(super) fn value<R: Read>(input: &mut Input<R>, encoding: u8) -> Result<bool>
         encoding::STREAM => stream(input, 1)?,
         encoding::STREAM_2 => stream(input, 2)?,
         encoding::STREAM_3 => stream(input, 3)?,
+        encoding::STREAM_4 => stream(input, 4)?,
+        encoding::STREAM_5 => stream(input, 5)?,
         encoding::MODULE => {
             input.length()?;
             parts(input)?;
@@ -91,10 +93,21 @@ fn stream<R: Read>(input: &mut Input<R>, version: u8) -> Result<()> {
         each(input, |input| {
             input.string()?;
             input.pass(if version < 3 { 8 } else { 16 })?;
-            let pending = input.length()?;
-            input.pass(pending.checked_mul(16).ok_or_else(|| input.damaged("more than there can be"))?)
-        })
-    })
+            each(input, |input| input.pass(16))
+        })?;
+        // What was given back.
+        if version >= 5 { each(input, |input| input.pass(16)) } else { Ok(()) }
+    })?;
+    if version < 4 {
+        return Ok(());
+    }
+    // Producers: their rules, each with the names that it gave, and two counts.
+    lengths(input, 2)?;
+    each(input, |input| {
+        input.string()?;
+        each(input, |input| input.string().and_then(|()| lengths(input, 2)))
+    })?;
+    lengths(input, 2)
 }
 
 /// Passes over the parts of a module's value.
