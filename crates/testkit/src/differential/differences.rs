@@ -160,6 +160,11 @@ pub const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        anchor: "forms-that-came-later",
+        beside: None,
+        explains: |args, ours, theirs| names(args, &["XINFO"]) && without_later(ours) == without_later(theirs),
+    },
+    Difference {
         anchor: "what-is-below-comes-first",
         beside: Some(Server::Redis),
         explains: |args, ours, theirs| {
@@ -236,17 +241,28 @@ pub fn explained(server: Server, args: &[Vec<u8>], ours: &Reply, theirs: &Reply)
     })
 }
 
-/// What `XINFO` tells of groups, without how far they have read: what is not known, they guess in ways of their own.
+/// What `XINFO` tells, without how far groups have read: what is not known, servers guess in ways of their own.
 fn without_lag(reply: &Reply) -> Reply {
+    without(&without_later(reply), |name| matches!(name, b"lag" | b"entries-read"))
+}
+
+/// What `XINFO` tells, without what it tells since 8.6.
+fn without_later(reply: &Reply) -> Reply {
+    let since_8_6: [&[u8]; 4] = [b"idmp-", b"pids-", b"iids-", b"nacked-"];
+    without(reply, |name| since_8_6.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+/// A reply of names and values without those whose names are such.
+fn without(reply: &Reply, leaves: impl Fn(&[u8]) -> bool + Copy) -> Reply {
     let Reply::Array(items) = reply else { return reply.clone() };
     let mut kept = Vec::new();
     let mut skips = false;
     for item in items {
-        let is_guess = matches!(item, Reply::Bulk(name) if matches!(&name[..], b"lag" | b"entries-read"));
-        if !skips && !is_guess {
-            kept.push(without_lag(item));
+        let is_left_out = matches!(item, Reply::Bulk(name) if leaves(name));
+        if !skips && !is_left_out {
+            kept.push(without(item, leaves));
         }
-        skips = is_guess;
+        skips = is_left_out;
     }
     Reply::Array(kept)
 }
