@@ -670,7 +670,10 @@ impl Keyspace {
         let epoch = self.epoch.wrapping_add(1);
         let shelf = std::mem::take(&mut self.shelf);
         let adopted = self.adopted.clone();
-        std::mem::replace(self, Self { epoch, flushed_seq: seq, adopted, shelf, ..Self::default() })
+        // The transaction goes on, at its moment.
+        let (now_s, turn, frequency, loads) = (self.now_s, self.turn, self.frequency, self.loads);
+        let fresh = Self { now_s, turn, frequency, loads, ..Self::default() };
+        std::mem::replace(self, Self { epoch, flushed_seq: seq, adopted, shelf, ..fresh })
     }
 
     /// Takes the keys that the store has of a later epoch, put there for that. The database was just emptied.

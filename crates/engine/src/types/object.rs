@@ -160,4 +160,11 @@ mod tests {
         assert_eq!(bench.run("OBJECT REFCOUNT h"), Reply::Integer(1));
         assert_eq!(bench.run("OBJECT IDLETIME h"), Reply::Integer(0));
     }
+
+    #[test]
+    fn what_is_written_behind_a_flush_was_used_then() {
+        let mut bench = Bench::new();
+        bench.run_args(&[b"EVAL", b"redis.call('FLUSHALL') redis.call('SET', 'k', 'v')", b"0"]);
+        assert_eq!(bench.run("OBJECT IDLETIME k"), Reply::Integer(0));
+    }
 }
