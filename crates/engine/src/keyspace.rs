@@ -671,8 +671,8 @@ impl Keyspace {
         let shelf = std::mem::take(&mut self.shelf);
         let adopted = self.adopted.clone();
         // The transaction goes on, at its moment.
-        let (now_s, turn, frequency, loads) = (self.now_s, self.turn, self.frequency, self.loads);
-        let fresh = Self { now_s, turn, frequency, loads, ..Self::default() };
+        let (now_s, turn, loads, frequency) = (self.now_s, self.turn, self.loads, self.frequency);
+        let fresh = Self { now_s, turn, loads, frequency, ..Self::default() };
         std::mem::replace(self, Self { epoch, flushed_seq: seq, adopted, shelf, ..fresh })
     }
 
