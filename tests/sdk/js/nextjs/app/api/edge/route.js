@@ -1,0 +1,2 @@
+export const runtime = "edge";
+export { POST, PUT } from "../../../lib/api.js";
