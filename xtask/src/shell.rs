@@ -37,8 +37,15 @@ impl Shell {
         command
     }
 
+    /// Cargo as from a terminal. What it tells this tool about this tool's own package is for nobody else: there are build
+    /// scripts that look at it, so that a build from here and one from a terminal would undo each other.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
         let mut command = self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        for (name, _) in std::env::vars_os() {
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
+                command.env_remove(name);
+            }
+        }
         command.args(args);
         command
     }

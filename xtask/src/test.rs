@@ -121,9 +121,10 @@ fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-/// The server of the dev profile, built now.
+/// The server of the dev profile, built now: together with the tests, which ask for more of some dependencies, so that
+/// nothing is compiled again without that.
 fn server(shell: &Shell) -> anyhow::Result<PathBuf> {
-    shell::run(shell.cargo(&["build", "--workspace", "--bins"]))?;
+    shell::run(shell.cargo(&["build", "--workspace", "--bins", "--tests"]))?;
     Ok(shell.target().join("debug/dormouse"))
 }
 
@@ -194,7 +195,7 @@ fn beside(shell: &Shell, other: &Path) -> anyhow::Result<Done> {
     command.arg("--redis").arg(other);
     let mut counts = shell::run(command)?;
     counts.add(differ(shell, other)?);
-    let mut command = shell.cargo(&["test", "-p", "dormouse", "--test", "it", "transfer::"]);
+    let mut command = shell.cargo(&["test", "--workspace", "--test", "it", "transfer::"]);
     command.env("REAL_REDIS_SERVER", other);
     counts.add(shell::run(command)?);
     Ok(counts.into())

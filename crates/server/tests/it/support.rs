@@ -390,7 +390,12 @@ pub(crate) fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
 
 impl Wire {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        Self { stream: BufReader::new(connect(address)) }
+        Self::over(connect(address))
+    }
+
+    /// On a connection that is there.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self { stream: BufReader::new(stream) }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

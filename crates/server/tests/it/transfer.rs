@@ -18,7 +18,8 @@ const PIPELINE: usize = 200;
 struct Real {
     child: Child,
     address: SocketAddr,
-    _dir: Option<tempfile::TempDir>,
+    /// Goes away with it.
+    own: Option<tempfile::TempDir>,
     dir: PathBuf,
 }
 
@@ -34,21 +35,41 @@ fn program() -> String {
     std::env::var("REAL_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
+/// How often another port is taken.
+const PORTS_TRIED: usize = 5;
+
 impl Real {
     /// Starts one on a directory of its own, or on one that is there with a file in it.
     fn start(program: &str, dir: Option<&Path>, more: &[&str]) -> Option<Self> {
         let own = dir.is_none().then(|| tempfile::tempdir().unwrap());
         let dir = dir.map_or_else(|| own.as_ref().unwrap().path().to_owned(), Path::to_owned);
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut command = Command::new(program);
-        command.arg("--port").arg(address.port().to_string()).arg("--dir").arg(&dir);
-        command.args(["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]).args(more);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let real = Self { child, address, _dir: own, dir };
-        eventually("a real server", || {
-            std::net::TcpStream::connect(address).is_ok() && !real.wire().say("PING").text().starts_with("LOADING")
-        });
-        Some(real)
+        // Between our letting go of a port and its taking it somebody else may be there first; then it ends.
+        for _ in 0..PORTS_TRIED {
+            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let mut command = Command::new(program);
+            command.arg("--port").arg(address.port().to_string()).arg("--dir").arg(&dir);
+            command.args(["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]).args(more);
+            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+            let mut real = Self { child, address, own: None, dir: dir.clone() };
+            let mut has_ended = false;
+            eventually("a real server", || {
+                has_ended = real.child.try_wait().unwrap().is_some();
+                has_ended || real.is_up()
+            });
+            if !has_ended {
+                real.own = own;
+                return Some(real);
+            }
+        }
+        panic!("{program} ends whenever it is started");
+    }
+
+    /// Whether it answers at its address, itself, with all its data.
+    fn is_up(&self) -> bool {
+        let Ok(stream) = std::net::TcpStream::connect(self.address) else { return false };
+        let info = Wire::over(stream).run(&["INFO"]).map(|reply| reply.text()).unwrap_or_default();
+        let says = |line: &str| info.lines().any(|other| other == line);
+        says(&format!("process_id:{}", self.child.id())) && says("loading:0")
     }
 
     /// One as the environment says; `None`, and a word, if there is none.
