@@ -6,7 +6,8 @@ import { spawn } from "node:child_process";
 const groups = new Set();
 
 function kill(child) {
-  groups.delete(child);
+  // Once: the number of a group that has ended may be somebody else's next.
+  if (!groups.delete(child)) return;
   try {
     process.kill(-child.pid, "SIGKILL");
   } catch {

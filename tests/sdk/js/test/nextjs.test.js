@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { Redis } from "@upstash/redis";
+import { CHROMIUM, open } from "../lib/browser.js";
 import { closing, eventually, serve, sleep } from "../lib/harness.js";
 import { build, start } from "../lib/next.js";
 
@@ -25,7 +26,7 @@ const send = (path, method, body, options) => visit(path, { method, body: JSON.s
 
 test("the build leaves what asks the database to be rendered on demand", () => {
   const kinds = Object.fromEntries([...printed.matchAll(/^[┌├└] (.) (\/\S*)/gm)].map(([, kind, path]) => [path, kind]));
-  for (const path of ["/", "/stock", "/api/edge", "/api/node", "/api/events"]) assert.equal(kinds[path], "ƒ", path);
+  for (const path of ["/", "/stock", "/live", "/api/edge", "/api/node", "/api/events"]) assert.equal(kinds[path], "ƒ", path);
   assert.equal(kinds["/welcome"], "○");
 });
 
@@ -141,6 +142,21 @@ test("messages reach a browser as server-sent events, and a closed page is unsub
   await assert.rejects(stream.next(), { name: "AbortError" });
   const told = () => redis.publish("orders", "anybody?");
   await eventually(async () => (await told()) === 0, { within: 20_000, every: 100, what: "unsubscribed" });
+});
+
+test("a browser shows what it was sent, and then what is published", { skip: !CHROMIUM && "no chromium" }, async () => {
+  await redis.rpush("live", { id: 1, item: "tea" });
+  const page = await open(`${app.url}/live`);
+  closing(page, () => page.stop());
+  const told = (key) => eventually(() => redis.get(key), { within: 60_000, every: 50, what: key }).catch(explain);
+  const explain = (error) => {
+    throw new Error(`${error.message}\n${page.log()}`);
+  };
+  await told("live:listening");
+  assert.equal(await redis.publish("live", { id: 2, item: "crème brûlée" }), 1);
+  assert.deepEqual(await told("live:shown"), ["1: tea", "2: crème brûlée"]);
+  await page.stop();
+  await eventually(async () => (await redis.publish("live", {})) === 0, { within: 20_000, every: 100, what: "unsubscribed" });
 });
 
 test("the database is killed and comes back: the application goes on, with all it was told was written", async () => {
