@@ -214,6 +214,7 @@ fn rejson(shell: &Shell) -> anyhow::Result<Done> {
 }
 
 fn sdk_js(shell: &Shell) -> anyhow::Result<Done> {
+    setup::run(shell)?;
     let server = server(shell)?;
     let mut command = shell.command("npm");
     command.current_dir(shell.root().join("tests/sdk/js")).arg("test").env("DORMOUSE_BIN", server);
