@@ -32,7 +32,8 @@ cargo xtask <command>
                          every target of fuzz/, or those named, for N seconds each (60)
   docs [--check]         write docs/commands.md from the command table, or check that it is fresh
   deny                   licences, sources and advisories of the dependencies (needs cargo-deny and a network)
-  bench [--quick] ...    build for release, measure against webdis and Redis, write docs/benchmarks.md";
+  bench [--memory] [--quick] ...
+                         build for release, measure against webdis and Redis, write docs/benchmarks.md";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -172,6 +172,6 @@ fn start_webdis(program: &Path, data: &Path, redis: SocketAddr) -> anyhow::Resul
 }
 
 /// An address nobody listens on now. Somebody might before we do, which then fails loudly.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -10,6 +10,7 @@
 mod contestant;
 mod load;
 mod machine;
+mod memory;
 mod process;
 mod report;
 mod scenario;
@@ -44,6 +45,9 @@ struct Options {
     /// Fewer and shorter rounds: for a first look
     #[arg(long)]
     quick: bool,
+    /// Measure memory and waking instead
+    #[arg(long)]
+    memory: bool,
     /// Rounds per contestant [default: 5; quick: 3]
     #[arg(long)]
     rounds: Option<usize>,
@@ -67,6 +71,12 @@ fn main() -> anyhow::Result<()> {
         .filter(|scenario| options.only.as_ref().is_none_or(|only| scenario.name().contains(only)))
         .collect();
     let machine = machine::facts(&options.redis)?;
+    if options.memory {
+        let place = memory::Place { dormouse: &options.dormouse, redis: &options.redis, scratch: &options.scratch };
+        let text = report::memory(&machine, &place.measure(memory::Size::of(options.quick))?);
+        println!("\n{text}");
+        return options.report.filter(|_| !options.quick).map_or(Ok(()), |path| report::write_memory(&path, &text));
+    }
     let stage = Stage::open(&options.scratch, &options.dormouse, &options.redis, &options.webdis)?;
     let results = load::run_all(&stage, &chosen, plan)?;
     let report = report::Report { machine, plan, results };

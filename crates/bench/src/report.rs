@@ -10,10 +10,14 @@ use crate::machine::Machine;
 use crate::scenario::Section;
 use crate::wire::{KEYS, VALUE_BYTES};
 
-const BEGIN: &str = "<!-- results: begin (written by `cargo xtask bench`) -->";
-const END: &str = "<!-- results: end -->";
+/// What the load's tables stand between.
+const RESULTS: Markers = ("<!-- results: begin (written by `cargo xtask bench`) -->", "<!-- results: end -->");
+/// And those of memory and waking.
+const MEMORY: Markers = ("<!-- memory: begin (written by `cargo xtask bench --memory`) -->", "<!-- memory: end -->");
 /// A machine of which others use so much is no place to measure throughput.
 const BUSY: f64 = 0.1;
+
+type Markers = (&'static str, &'static str);
 
 pub(crate) struct Report {
     pub(crate) machine: Machine,
@@ -35,35 +39,56 @@ impl Report {
     }
 
     fn conditions(&self) -> String {
-        let Machine { cores, processor, kernel, date, redis, busy } = &self.machine;
-        let mut out = format!(
-            "Measured on {date}: {cores} cores ({processor}), {kernel}, Redis {redis}, webdis with 2 threads; others used \
-             {:.0} % of the cores just before. {} rounds of {:.0} s for each contestant, taking turns; medians. {KEYS} keys, values of \
-             {VALUE_BYTES} bytes.\n",
-            busy * 100.0,
+        let plan = format!(
+            "webdis with 2 threads. {} rounds of {:.0} s for each contestant, taking turns; medians. {KEYS} keys, values of \
+             {VALUE_BYTES} bytes",
             self.plan.rounds,
             self.plan.round.as_secs_f64(),
         );
-        if *busy > BUSY {
-            out.push_str(
-                "\n**The machine was busy with other work:** commands per second and latencies say little, ratios of \
-                 processor time say more.\n",
-            );
-        }
-        out
+        conditions(&self.machine, &plan)
     }
 
     /// Replaces what stands between the markers.
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let page = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let page = splice(&page, &self.markdown()).with_context(|| path.display().to_string())?;
-        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+        write_between(path, RESULTS, &self.markdown())
     }
 }
 
-fn splice(page: &str, results: &str) -> anyhow::Result<String> {
-    let (Some(begin), Some(end)) = (page.find(BEGIN), page.find(END)) else { bail!("the markers are missing") };
-    Ok(format!("{}\n\n{results}\n{}", &page[..begin + BEGIN.len()], &page[end..]))
+/// Where and when it was measured, and how.
+fn conditions(machine: &Machine, plan: &str) -> String {
+    let Machine { cores, processor, kernel, date, redis, busy } = machine;
+    let mut out = format!(
+        "Measured on {date}: {cores} cores ({processor}), {kernel}, Redis {redis}; others used {:.0} % of the cores just before. \
+         {plan}.\n",
+        busy * 100.0,
+    );
+    if *busy > BUSY {
+        out.push_str(
+            "\n**The machine was busy with other work:** commands per second and latencies say little, ratios of \
+             processor time say more.\n",
+        );
+    }
+    out
+}
+
+/// The tables of memory and waking with what they were measured on, and where they belong.
+pub(crate) fn memory(machine: &Machine, tables: &str) -> String {
+    format!("{}\n{tables}", conditions(machine, "One server at a time, once each"))
+}
+
+pub(crate) fn write_memory(path: &Path, text: &str) -> anyhow::Result<()> {
+    write_between(path, MEMORY, text)
+}
+
+fn write_between(path: &Path, markers: Markers, text: &str) -> anyhow::Result<()> {
+    let page = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let page = splice(&page, markers, text).with_context(|| path.display().to_string())?;
+    std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn splice(page: &str, (begin, end): Markers, results: &str) -> anyhow::Result<String> {
+    let (Some(from), Some(until)) = (page.find(begin), page.find(end)) else { bail!("the markers are missing") };
+    Ok(format!("{}\n\n{results}\n{}", &page[..from + begin.len()], &page[until..]))
 }
 
 fn table(section: Section, outcomes: &[&Outcome], out: &mut String) {
@@ -107,11 +132,12 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_markers_changes() {
-        let page = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let page = splice(&page, "new").unwrap();
-        assert_eq!(page, format!("before\n{BEGIN}\n\nnew\n{END}\nafter\n"));
-        assert_eq!(splice(&page, "new").unwrap(), page);
-        assert!(splice("nothing", "new").is_err());
+        let (begin, end) = RESULTS;
+        let page = format!("before\n{begin}\nold\n{end}\nafter\n");
+        let page = splice(&page, RESULTS, "new").unwrap();
+        assert_eq!(page, format!("before\n{begin}\n\nnew\n{end}\nafter\n"));
+        assert_eq!(splice(&page, RESULTS, "new").unwrap(), page);
+        assert!(splice(&page, MEMORY, "new").is_err());
     }
 
     #[test]

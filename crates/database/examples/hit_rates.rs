@@ -124,8 +124,8 @@ fn command(service: &Service, now: u64, args: &[&[u8]]) {
     assert!(matches!(ran, Ran::Done { .. }));
 }
 
-/// A service with all keys in its store.
-fn filled(dir: &std::path::Path, memory_bytes_max: u64) -> Service {
+/// A service that may take so much memory, 0 being no bound.
+fn open(dir: &std::path::Path, memory_bytes_max: u64) -> Service {
     let options = Options {
         dir: dir.to_owned(),
         durability: Durability::None,
@@ -137,12 +137,18 @@ fn filled(dir: &std::path::Path, memory_bytes_max: u64) -> Service {
         facts: Facts::default(),
     };
     let lock = Service::lock(&options.dir).unwrap();
-    let service = Service::open(&options, lock, Moment { now_us: 0, seed: 0 }).unwrap();
+    Service::open(&options, lock, Moment { now_us: 0, seed: 0 }).unwrap()
+}
+
+/// Puts all keys into the store. Returns how much memory they take.
+fn fill(dir: &std::path::Path) -> u64 {
+    let service = open(dir, 0);
     for key in 0..KEYS {
         command(&service, key, &[b"SET", format!("key:{key}").as_bytes(), &[b'v'; VALUE_BYTES]]);
     }
-    service.checkpoint().unwrap();
-    service
+    let all = service.memory_bytes();
+    service.close().unwrap();
+    all
 }
 
 fn main() {
@@ -156,14 +162,9 @@ fn main() {
         let reads = reads(exponent, scans);
         for percent in [5, 10, 25] {
             let dir = tempfile::tempdir().unwrap();
-            let all = {
-                let service = filled(dir.path(), u64::MAX);
-                let all = service.memory_bytes();
-                service.close().unwrap();
-                all
-            };
-            let service = filled(dir.path(), all * percent / 100);
-            service.evict();
+            let all = fill(dir.path());
+            // Three quarters of a small bound are for data.
+            let service = open(dir.path(), all * percent / 100 * 4 / 3);
             let database = service.default_account().database;
             let (mut now, mut most) = (0, 0);
             let ours = rate(&reads, |key| {

@@ -23,7 +23,8 @@ use dormouse_engine::{
 use dormouse_proto::Reply;
 use dormouse_storage::{DirectoryLock, Store, check_store};
 
-use crate::database::{Cold, DatabaseId};
+use crate::cold::Cold;
+use crate::database::DatabaseId;
 use crate::layout::{self, Meta, Place};
 use crate::once::{Note, StoredNotes};
 use crate::recovery::{self, Found};
@@ -346,7 +347,7 @@ fn is_indexed(store: &dyn Store, id: DatabaseId, epoch: u32, due: Due, key: &[u8
 
 /// What a command answers on the catalogue: its texts, in a row. What is not there, or fails, is empty.
 fn ask(space: &mut Keyspace, store: &dyn Store, line: &[&str]) -> Vec<String> {
-    let source = Cold { store, id: SYSTEM, epoch: space.epoch() };
+    let source = Cold { store, id: SYSTEM, epoch: space.epoch(), pace: None };
     let (mut hub, mut client) = (Hub::default(), Client::new(ClientId(0), Door::Resp, Grant::Full));
     let moment = Moment::default();
     let parts =

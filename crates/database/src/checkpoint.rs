@@ -23,8 +23,6 @@ const KEYS_PER_HOLD: usize = 64;
 const BYTES_PER_HOLD: usize = 4 << 20;
 /// Keys told under one hold that the store has caught up with them.
 const SETTLED_PER_HOLD: usize = 256;
-/// Bytes of records after which a batch is applied; a checkpoint may take several.
-const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// A key on its way into the store.
 struct Staged {
@@ -50,19 +48,23 @@ struct Part<'a> {
 struct Round<'a> {
     batch: Batch,
     parts: Vec<Part<'a>>,
+    /// Bytes of records after which it is applied; a checkpoint may take several.
+    bytes_max: usize,
 }
 
 /// Writes what is dirty into the store and trims the log up to a position. No database may be missing that had something in
-/// memory when the log stood there. Returns how many keys were written.
+/// memory when the log stood there. After `batch_bytes` of records they are applied, so one checkpoint may be several batches.
+/// Returns how many keys were written.
 pub(crate) fn run(
     databases: &[Arc<Database>],
     log: &Log,
     upto: Lsn,
     store: &dyn Store,
+    batch_bytes: usize,
 ) -> Result<usize, dormouse_storage::Error> {
     let mut written = 0;
     let mut left: Vec<&Arc<Database>> = databases.iter().collect();
-    let mut round = Round::default();
+    let mut round = Round { bytes_max: batch_bytes, ..Round::default() };
     while !left.is_empty() {
         // What a long script holds comes last: it must not keep the others from the store.
         let database = left.swap_remove(left.iter().position(|database| !database.is_busy()).unwrap_or(0));
@@ -79,7 +81,7 @@ pub(crate) fn run(
             // Only the last batch of all may say that the log is covered.
             let done = staged.and_then(|staged| {
                 written += staged;
-                if round.batch.bytes() > BATCH_BYTES_MAX { round.apply(log, store) } else { Ok(()) }
+                if round.batch.bytes() > round.bytes_max { round.apply(log, store) } else { Ok(()) }
             });
             if let Err(error) = done {
                 round.give_up();
@@ -120,7 +122,7 @@ impl<'a> Round<'a> {
         let mut counts = if epoch == old.epoch { counts_then } else { counts_of(&adopted, epoch) };
         let mut staged = Vec::new();
         let mut changes = Batch::default();
-        while !waiting.is_empty() && self.batch.bytes() + changes.bytes() <= BATCH_BYTES_MAX {
+        while !waiting.is_empty() && self.batch.bytes() + changes.bytes() <= self.bytes_max {
             let state = database.hold_patiently();
             if state.space.epoch() != epoch {
                 break;
@@ -128,7 +130,7 @@ impl<'a> Round<'a> {
             let held_from = changes.bytes();
             for _ in 0..KEYS_PER_HOLD {
                 let bytes = changes.bytes();
-                if self.batch.bytes() + bytes > BATCH_BYTES_MAX || bytes - held_from > BYTES_PER_HOLD {
+                if self.batch.bytes() + bytes > self.bytes_max || bytes - held_from > BYTES_PER_HOLD {
                     break;
                 }
                 let Some((hash, key)) = waiting.pop() else { break };
@@ -309,6 +311,9 @@ mod tests {
     use crate::recovery;
     use crate::work::{Ran, Work};
 
+    /// For one batch.
+    const BATCH_BYTES: usize = 1 << 20;
+
     type Interruption = Box<dyn FnMut() + Send>;
 
     /// A store that lets something happen each time after it has been written, or just before: a batch is ready then.
@@ -394,10 +399,10 @@ mod tests {
         let theirs = Arc::clone(&database);
         let interruption = if before { &store.first } else { &store.then };
         *interruption.lock() = Some(Box::new(move || change(&theirs)));
-        run(&[Arc::clone(&database)], &log, log.last(), &*store).unwrap();
+        run(&[Arc::clone(&database)], &log, log.last(), &*store, BATCH_BYTES).unwrap();
         *interruption.lock() = None;
         let applied = store.applied.load(Ordering::Relaxed);
-        run(&[Arc::clone(&database)], &log, log.last(), &*store).unwrap();
+        run(&[Arc::clone(&database)], &log, log.last(), &*store, BATCH_BYTES).unwrap();
         log.close().unwrap();
         drop((log, database));
         let (_, database) = open(dir, &store);
@@ -406,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_database_emptied_during_a_checkpoint_stays_empty() {
-        let large = "v".repeat(BATCH_BYTES_MAX / 2 + 1);
+        let large = "v".repeat(BATCH_BYTES / 2 + 1);
         // More than one batch, so that some keys still wait when the database is emptied.
         let lines = ["a", "b", "c", "d", "e"].map(|key| format!("SET {key} {large}"));
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
@@ -429,7 +434,7 @@ mod tests {
     #[test]
     fn a_large_value_that_keeps_changing_does_not_keep_a_checkpoint_from_ending() {
         let dir = tempfile::tempdir().unwrap();
-        let large = format!("SET hot {}", "v".repeat(BATCH_BYTES_MAX + 1));
+        let large = format!("SET hot {}", "v".repeat(BATCH_BYTES + 1));
         let changes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&changes);
         let (applied, database) = interrupted(dir.path(), &[&large], false, move |database| {
@@ -437,7 +442,7 @@ mod tests {
             run_on(database, "APPEND hot x");
         });
         assert_eq!(applied, 2, "the value, and the end");
-        let length = BATCH_BYTES_MAX + 1 + changes.load(Ordering::Relaxed);
+        let length = BATCH_BYTES + 1 + changes.load(Ordering::Relaxed);
         assert_eq!(run_on(&database, "STRLEN hot"), Reply::count(length));
     }
 
@@ -464,7 +469,7 @@ mod tests {
                 }
                 turns
             });
-            run(&[Arc::clone(&database)], &log, log.last(), &*store).unwrap();
+            run(&[Arc::clone(&database)], &log, log.last(), &*store, BATCH_BYTES).unwrap();
             asking.join().unwrap()
         });
         assert!(turns > 0);

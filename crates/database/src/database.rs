@@ -15,21 +15,22 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dormouse_engine::{
-    Client, ClientId, Command, Done, Due, Effect, Hub, Keyspace, Libraries, Moment, NO_REPLICAS, OUT_OF_MEMORY,
-    Outcome, Parts, Patient, Publication, Queued, Record, Source, SourceError, Stop, Sweep, Ticket, Txn, Users,
-    Waiting, Watchdog, by_name, hash,
+    Client, ClientId, Command, Done, Due, Effect, Hub, Keyspace, Moment, NO_REPLICAS, OUT_OF_MEMORY, Outcome, Parts,
+    Patient, Publication, Queued, Source, Stop, Sweep, Ticket, Txn, Users, Waiting, Watchdog, by_name, hash,
 };
 use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
+use crate::cold::{Cold, Pace};
 use crate::layout;
+use crate::memory::Memory;
 use crate::once::{Note, Notes, Once, Repeat};
 use crate::quiet::Quiet;
 use crate::record::write_record;
 use crate::recovery::Found;
 use crate::script_control::{Leash, ScriptControl};
-use crate::work::{LongJob, Ran, Work};
+use crate::work::{LongJob, Ran, Work, args_of_job, of_job};
 
 mod clients;
 mod parked;
@@ -50,6 +51,10 @@ const EVICT_ROUNDS: usize = 4;
 /// How long a thread waits for the lock before it looks again whether a long script holds it.
 const LOCK_PATIENCE: Duration = Duration::from_micros(200);
 
+/// Nothing can leave memory as long as the store takes nothing.
+const MEMORY_FULL: CommandError = CommandError::text(
+    "OOM memory is full, and what has changed cannot leave it: the last checkpoint failed. The server's log says why.",
+);
 /// Memory holds more than `maxmemory`, so commands that make it grow are refused.
 const FULL: u8 = 1;
 /// Writes want replicas, and there are none.
@@ -137,63 +142,31 @@ pub struct Database {
     users: RwLock<(Arc<Users>, Lsn)>,
     /// Bytes its keys take in memory, for whoever adds them up without the lock.
     memory_bytes: AtomicU64,
+    memory: Arc<Memory>,
+    /// What [`Memory`] was told of them.
+    told_bytes: AtomicU64,
     /// When a command last ran, in milliseconds since the Unix epoch.
     used_ms: AtomicU64,
     /// Whether it was deleted while somebody held it.
     ended: AtomicBool,
     quiet: Arc<Quiet>,
+    /// How quick the store is.
+    pub(crate) pace: Pace,
     /// Which commands are refused, for who looks without the lock: [`FULL`], [`WANTS_REPLICAS`].
     restricted: AtomicU8,
     /// `busy-reply-threshold`, for who waits for the lock.
     busy_after_ms: AtomicU64,
 }
 
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.memory.forget(&self.told_bytes);
+    }
+}
+
 impl std::fmt::Debug for Database {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Database").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-/// The store, seen as the source of one database's cold keys.
-pub(crate) struct Cold<'a> {
-    pub(crate) store: &'a dyn Store,
-    pub(crate) id: DatabaseId,
-    pub(crate) epoch: u32,
-}
-
-impl Cold<'_> {
-    fn failed(&self, error: &dyn std::fmt::Display) -> SourceError {
-        tracing::error!(database = self.id.0, %error, "a stored key could not be read");
-        SourceError
-    }
-}
-
-impl Source for Cold<'_> {
-    fn load(&self, hash: u64, key: &[u8]) -> Result<Option<Record>, SourceError> {
-        let stored = self.store.get(&layout::record(self.id, self.epoch, hash, key));
-        let Some(bytes) = stored.map_err(|error| self.failed(&error))? else { return Ok(None) };
-        Record::read(&bytes).map(Some).map_err(|error| self.failed(&error))
-    }
-
-    fn keys(&self, from: u64, count: usize) -> Result<Vec<(u64, Blob)>, SourceError> {
-        let (start, end) = layout::records_from(self.id, self.epoch, from);
-        let mut found = self.store.scan_keys(&start, &end, count).map_err(|error| self.failed(&error))?;
-        if found.len() == count
-            && let Some(last) = found.last()
-        {
-            // The rest of the last step, so that none of its keys is passed over.
-            let (hash, _) = layout::split_record(last).map_err(|error| self.failed(&error))?;
-            let after = [&last[..], &[0]].concat();
-            let until = layout::records_of_step(self.id, self.epoch, hash);
-            found.extend(self.store.scan_keys(&after, &until, usize::MAX).map_err(|error| self.failed(&error))?);
-        }
-        let split = |key: &bytes::Bytes| layout::split_record(key).map(|(hash, key)| (hash, Blob::from(key)));
-        found.iter().map(split).collect::<Result<_, _>>().map_err(|error| self.failed(&error))
-    }
-
-    fn libraries(&self) -> Result<Option<(u64, Libraries)>, SourceError> {
-        let stored = self.store.get(&layout::libraries(self.id)).map_err(|error| self.failed(&error))?;
-        stored.map(|bytes| Libraries::read(&bytes)).transpose().map_err(|error| self.failed(&error))
     }
 }
 
@@ -238,9 +211,12 @@ impl Database {
             has_put_off: AtomicBool::new(false),
             users,
             memory_bytes,
+            memory: Arc::new(Memory::new(0)),
+            told_bytes: AtomicU64::new(0),
             used_ms: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             quiet: Arc::default(),
+            pace: Pace::default(),
             restricted: AtomicU8::new(0),
             busy_after_ms,
         }
@@ -250,6 +226,13 @@ impl Database {
     #[must_use]
     pub(crate) fn disturbing(mut self, quiet: &Arc<Quiet>) -> Self {
         self.quiet = Arc::clone(quiet);
+        self
+    }
+
+    /// Its data shares a bound with that of others.
+    #[must_use]
+    pub(crate) fn bounded(mut self, memory: &Arc<Memory>) -> Self {
+        self.memory = Arc::clone(memory);
         self
     }
 
@@ -341,12 +324,13 @@ impl Database {
         self.state.lock()
     }
 
-    /// Runs work that has passed every check. `leash` ends scripts that should move to a thread of their own.
+    /// Runs work that has passed every check, right here: keys that only the store has are read meanwhile. `leash` ends scripts that should move to a thread of their own.
     pub fn run(&self, client: &mut Client, work: Work<'_>, moment: Moment, leash: &dyn Watchdog) -> Ran {
-        self.run_once(client, work, None, moment, leash)
+        self.run_here(client, work, None, moment, leash, false)
     }
 
-    /// As [`Self::run`], for work that is not to run again if it was sent before under the same key.
+    /// As [`Self::run`], for work that may have to wait for its keys elsewhere ([`Ran::Long`]), and is not to run again if it
+    /// was sent before under the same key.
     pub fn run_once(
         &self,
         client: &mut Client,
@@ -354,6 +338,19 @@ impl Database {
         once: Option<&Arc<Once>>,
         moment: Moment,
         leash: &dyn Watchdog,
+    ) -> Ran {
+        self.run_here(client, work, once, moment, leash, true)
+    }
+
+    /// Runs work where it was asked for, if nothing keeps it from that; `may_fetch` is whether slow reads of its keys may.
+    fn run_here(
+        &self,
+        client: &mut Client,
+        work: Work<'_>,
+        once: Option<&Arc<Once>>,
+        moment: Moment,
+        leash: &dyn Watchdog,
+        may_fetch: bool,
     ) -> Ran {
         if work.writes() && self.log.has_failed() {
             return Ran::Done { reply: CommandError::LogFailed.into(), after: Lsn(0) };
@@ -363,6 +360,15 @@ impl Database {
             return Ran::Done { reply: CommandError::NoAuth.into(), after: Lsn(0) };
         }
         self.used_ms.store(moment.now_ms(), Ordering::Relaxed);
+        if self.memory.is_at_wall() && work.may_grow() {
+            // Whoever makes room must see that there is something to do.
+            self.quiet.end();
+            return if self.memory.is_failing() {
+                Ran::Done { reply: MEMORY_FULL.into(), after: Lsn(0) }
+            } else {
+                Ran::Paused
+            };
+        }
         let Some(mut state) = self.hold() else { return Ran::Busy };
         self.quiet.end();
         if let Some(pause) = state.hub.pause
@@ -374,6 +380,10 @@ impl Database {
         let once = once.filter(|_| work.matters_twice());
         if let Some(ran) = once.and_then(|once| self.repeated(&mut state, once, moment)) {
             return ran;
+        }
+        if may_fetch && let Some(fetch) = self.fetch_for(&state, &work) {
+            let job = work.to_job(client.clone(), once.cloned());
+            return Ran::Long(Box::new(LongJob { fetch: Some(fetch), ..job }));
         }
         if work.sweeps() {
             // The store does not know which of its keys are dead, so a walk over them must not meet any.
@@ -408,6 +418,15 @@ impl Database {
         if let Some(sweep) = job.sweep.take() {
             return self.run_in_steps(job, sweep, moment);
         }
+        let fetched = job.fetch.take().inspect(|fetch| self.fetch(fetch)).is_some();
+        let LongJob { queue, all, client, once, .. } = job;
+        let args = args_of_job(queue);
+        let work = of_job(queue, *all, &args);
+        let once = once.as_ref();
+        if fetched && !work.has_script() {
+            // If it finds the database held by a script, or paused, whoever asked tries again, with its keys in memory.
+            return self.run_here(client, work, once, moment, limit, false);
+        }
         let _turn = self.long_turn.lock();
         self.long.store(true, Ordering::Release);
         self.script.killed.store(false, Ordering::Release);
@@ -415,20 +434,10 @@ impl Database {
         let mut state = self.state.lock();
         self.note_long_script(&mut state, moment);
         self.script.running.store(true, Ordering::Release);
-        let args: Vec<&[u8]>;
-        let work = match (job.all, job.queue.first()) {
-            (Some(watching), _) => Work::All { queue: &job.queue, watching },
-            (None, Some(queued)) => {
-                args = queued.args.iter().map(Blob::as_slice).collect();
-                Work::One(queued.command, &args)
-            }
-            (None, None) => Work::All { queue: &[], watching: false },
-        };
-        let once = job.once.as_ref();
         let how = How { moment, watchdog: &leash, undoable: true, once };
         // Another one of the same key may have come before.
         let repeated = once.and_then(|once| self.repeated(&mut state, once, moment));
-        let ran = repeated.or_else(|| self.execute(&mut state, &mut job.client, work, &how));
+        let ran = repeated.or_else(|| self.execute(&mut state, client, work, &how));
         let killed = self.script.killed.load(Ordering::Acquire);
         self.script.running.store(false, Ordering::Release);
         self.long.store(false, Ordering::Release);
@@ -554,7 +563,8 @@ impl Database {
     }
 
     pub(crate) fn cold(&self, state: &State) -> Cold<'_> {
-        Cold { store: &*self.store, id: self.id, epoch: state.space.epoch() }
+        let pace = state.hub.facts.clock_us.map(|clock_us| (&self.pace, clock_us));
+        Cold { store: &*self.store, id: self.id, epoch: state.space.epoch(), pace }
     }
 
     /// Logs what a transaction did, tells whoever listens, and serves whoever waited for its keys. Returns what its reply
@@ -571,13 +581,18 @@ impl Database {
     /// Notes what others look at without holding the database.
     fn note_memory(&self, state: &State) {
         let bytes = state.space.memory_bytes();
-        self.memory_bytes.store(bytes as u64, Ordering::Relaxed);
+        self.tell_memory(bytes);
         let wants_replicas = state.hub.settings.replicas_min > 0;
         let restricted = (u8::from(state.hub.is_full(bytes)) * FULL) | (u8::from(wants_replicas) * WANTS_REPLICAS);
         if self.restricted.load(Ordering::Relaxed) != restricted {
             self.restricted.store(restricted, Ordering::Relaxed);
         }
         self.note_busy_after(state);
+    }
+
+    pub(crate) fn tell_memory(&self, bytes: usize) {
+        self.memory_bytes.store(bytes as u64, Ordering::Relaxed);
+        self.memory.tell(&self.told_bytes, bytes as u64);
     }
 
     pub(crate) fn note_busy_after(&self, state: &State) {
@@ -726,8 +741,14 @@ impl Database {
     /// freed.
     pub fn evict(&self, bytes: u64) -> u64 {
         let (mut freed, mut steps) = (0, None);
-        while freed < bytes && steps != Some(0) {
-            let shrink = |state: &mut State| state.space.shrink(EVICT_KEYS_PER_HOLD);
+        let mut is_of_use = true;
+        while freed < bytes && steps != Some(0) && is_of_use {
+            let shrink = |state: &mut State| {
+                is_of_use = state.space.can_shrink();
+                if is_of_use {
+                    state.space.shrink(EVICT_KEYS_PER_HOLD);
+                }
+            };
             let Some((resident, freed_now)) = self.free(shrink) else { break };
             // As many rounds as a key may have uses to its credit, and one.
             let left = steps.unwrap_or_else(|| EVICT_ROUNDS * (resident / EVICT_KEYS_PER_HOLD + 1));
@@ -757,7 +778,7 @@ impl Database {
         // What was in memory when the search for dead keys went past it may be cold now.
         state.reaped_until.clear();
         let after = state.space.memory_bytes() as u64;
-        self.memory_bytes.store(after, Ordering::Relaxed);
+        self.tell_memory(state.space.memory_bytes());
         MutexGuard::unlock_fair(state);
         Some((resident, before.saturating_sub(after)))
     }

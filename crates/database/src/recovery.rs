@@ -13,7 +13,7 @@ use dormouse_engine::{Corrupt, Expiring, Keyspace, Reader, User, Users, replay};
 use dormouse_storage::{Log, LogOptions, Lsn, Store};
 
 use crate::DatabaseId;
-use crate::database::Cold;
+use crate::cold::Cold;
 use crate::layout::{self, Meta};
 use crate::once::{Note, Notes, StoredNotes};
 use crate::record::{LogRecord, read_record};
@@ -143,7 +143,7 @@ fn apply(
         Entry::Occupied(found) => found.into_mut(),
         Entry::Vacant(place) => place.insert(load(&**store, id)?),
     };
-    let cold = Cold { store: &**store, id, epoch: database.space.epoch() };
+    let cold = Cold { store: &**store, id, epoch: database.space.epoch(), pace: None };
     replay(&mut database.space, &mut database.users, &cold, seq, journal).map_err(|error| match error {
         dormouse_engine::ReplayError::Corrupt(what) => corrupt(what),
         dormouse_engine::ReplayError::Source(error) => Error::Replay { place: place(), what: error.to_string() },

@@ -22,6 +22,7 @@ use crate::catalogue::{Catalogue, Listing};
 use crate::database::{Database, DatabaseId};
 use crate::export::{Export, ExportError};
 use crate::import::{self, ImportError, ImportOptions, Imported};
+use crate::memory::Memory;
 use crate::quiet::Quiet;
 use crate::{checkpoint, layout, recovery};
 
@@ -43,7 +44,7 @@ pub struct Options {
     pub dir: PathBuf,
     /// What a write waits for.
     pub durability: Durability,
-    /// Bytes of memory for data, over all databases.
+    /// Bytes of memory, over all databases: for data, for blocks of the store, for checkpoints. 0 is no bound.
     pub memory_bytes_max: u64,
     /// Fills a buffer with bytes nobody can guess.
     pub entropy: fn(&mut [u8]),
@@ -151,6 +152,7 @@ struct Mould {
     facts: Facts,
     entropy: fn(&mut [u8]),
     quiet: Arc<Quiet>,
+    memory: Arc<Memory>,
 }
 
 /// See the module's text.
@@ -174,7 +176,6 @@ pub struct Service {
     importing: Mutex<HashSet<DatabaseId>>,
     default: Listing,
     default_database: Arc<Database>,
-    memory_bytes_max: u64,
     next_client: AtomicU64,
     /// When a command last ran on a database that sleeps now; when the service was opened, before there is any.
     used_ms: AtomicU64,
@@ -200,7 +201,10 @@ impl Service {
 
     /// Opens a data directory, recovers what is in it, and makes the default database if there is none.
     pub fn open(options: &Options, lock: DirectoryLock, moment: Moment) -> Result<Self, Error> {
-        let store = open_store(&options.dir.join("store"), &StoreOptions::default())?;
+        let memory = Arc::new(Memory::new(options.memory_bytes_max));
+        let mut store_options = StoreOptions::default();
+        store_options.cache_bytes = memory.cache_bytes();
+        let store = open_store(&options.dir.join("store"), &store_options)?;
         seed_hash(&*store, options.entropy)?;
         let (log, mut found) = recovery::run(&options.dir.join("log"), LogOptions::default(), &store)?;
         let log = Arc::new(log);
@@ -222,6 +226,7 @@ impl Service {
             facts: Facts { health: Some(health), ..options.facts.clone() },
             entropy: options.entropy,
             quiet: Arc::default(),
+            memory,
         };
         let make = |id, found: Option<recovery::Found>, durability| -> Result<Arc<Database>, Error> {
             let found = found.map_or_else(|| recovery::load(&*store, id), Ok)?;
@@ -268,7 +273,6 @@ impl Service {
             importing: Mutex::default(),
             default,
             default_database,
-            memory_bytes_max: options.memory_bytes_max,
             next_client: AtomicU64::new(1),
             used_ms: AtomicU64::new(moment.now_ms()),
             checkpointing: Mutex::new(()),
@@ -706,29 +710,39 @@ impl Service {
 
     /// Whether data takes more memory than it may.
     pub fn is_over_memory(&self) -> bool {
-        self.memory_bytes_max > 0 && self.memory_bytes() > self.memory_bytes_max
+        self.mould.memory.line().is_some_and(|line| self.memory_bytes() > line)
+    }
+
+    /// How much log calls for a checkpoint, since what only it has cannot leave memory.
+    pub fn tail_bytes_max(&self) -> u64 {
+        self.mould.memory.tail_bytes()
+    }
+
+    /// Looks at how much memory the process takes, and lets data have less if that is too much.
+    pub fn weigh(&self) {
+        if let Some(resident_bytes) = self.mould.facts.resident_bytes {
+            self.mould.memory.weigh(resident_bytes());
+        }
     }
 
     /// Lets keys leave memory until data fits its bound again; dirty ones go to the store first.
     pub fn relieve(&self) -> Result<(), Error> {
-        if !self.is_over_memory() {
-            return Ok(());
-        }
-        self.evict();
         if self.is_over_memory() {
-            self.checkpoint()?;
             self.evict();
+            if self.is_over_memory() {
+                self.checkpoint()?;
+                self.evict();
+            }
         }
+        self.mould.memory.note_stuck(self.is_over_memory());
         Ok(())
     }
 
     /// Lets keys that the store has leave memory, if data takes more than it may.
     pub fn evict(&self) {
-        if !self.is_over_memory() {
-            return;
-        }
-        // Down to a little under the bound, so that this is not needed again at once.
-        let target = self.memory_bytes_max - self.memory_bytes_max / 16;
+        let Some(line) = self.mould.memory.line().filter(|_| self.is_over_memory()) else { return };
+        // Down to a little under it, so that this is not needed again at once.
+        let target = line - line / 16;
         let mut databases = self.databases();
         databases.sort_by_key(|database| std::cmp::Reverse(database.memory_bytes()));
         for database in databases {
@@ -750,8 +764,11 @@ impl Service {
     fn checkpoint_now(&self) -> Result<usize, Error> {
         // In this order: a database that wakes in between writes behind it.
         let upto = self.log.last();
-        let outcome = checkpoint::run(&self.databases(), &self.log, upto, &*self.store);
+        let memory = &self.mould.memory;
+        let batch_bytes = usize::try_from(memory.batch_bytes()).unwrap_or(usize::MAX);
+        let outcome = checkpoint::run(&self.databases(), &self.log, upto, &*self.store, batch_bytes);
         self.checkpoints.failed.store(outcome.is_err(), Ordering::Relaxed);
+        memory.note_failing(outcome.is_err());
         if outcome.is_ok() {
             self.checkpoints.done.fetch_add(1, Ordering::Relaxed);
             self.checkpoints.last_s.store(self.clock_s.map_or(0, |clock_s| clock_s()), Ordering::Relaxed);
@@ -832,6 +849,8 @@ impl Mould {
         found: recovery::Found,
     ) -> Arc<Database> {
         let database = Database::new(id, Arc::clone(log), Arc::clone(store), durability, found);
+        // The catalogue waits for nobody.
+        let database = if id == SYSTEM { database } else { database.bounded(&self.memory) };
         let database = database.disturbing(&self.quiet);
         database.configure(|hub: &mut Hub| {
             hub.limits = self.limits;

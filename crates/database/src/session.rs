@@ -402,7 +402,13 @@ impl Session {
     /// Takes the outcome of a long job back.
     pub fn resume(&mut self, job: Box<LongJob>, ran: Ran) -> Step {
         let was_transaction = job.is_transaction();
-        self.client = job.client;
+        let LongJob { queue, all, client, .. } = *job;
+        self.client = client;
+        if matches!(ran, Ran::Busy | Ran::Paused) {
+            // Nothing ran: the same command will be tried again.
+            self.client.transaction = (all == Some(true)).then(|| Transaction { queue, ..Transaction::default() });
+            return Self::step(ran);
+        }
         self.end_caching();
         if was_transaction {
             self.end_watches();
@@ -622,7 +628,7 @@ impl Session {
             return Step::now(reply);
         } else {
             let work = Work::All { queue: &queue, watching: true };
-            let ran = database.run(&mut self.client, work, moment, leash);
+            let ran = database.run_once(&mut self.client, work, None, moment, leash);
             if matches!(ran, Ran::Busy | Ran::Paused) {
                 // Nothing ran: the same EXEC will be tried again.
                 self.client.transaction = Some(Transaction { queue, ..Transaction::default() });

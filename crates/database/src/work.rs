@@ -9,6 +9,7 @@ use dormouse_engine::{Client, Command, Group, Pause, Queued, Sweep, Ticket};
 use dormouse_proto::{Args, Blob, Reply};
 use dormouse_storage::Lsn;
 
+use crate::cold::Fetch;
 use crate::once::{Once, Repeat};
 
 /// What to run.
@@ -55,6 +56,17 @@ impl Work<'_> {
         }
     }
 
+    /// Whether memory may hold more after it.
+    pub(crate) fn may_grow(&self) -> bool {
+        let may_grow = |command: &Command| {
+            command.may_grow() || command.is_script() && command.effect == dormouse_engine::Effect::Writes
+        };
+        match self {
+            Self::One(command, _) => may_grow(command),
+            Self::All { queue, .. } => queue.iter().any(|queued| may_grow(queued.command)),
+        }
+    }
+
     /// Whether a pause holds it up: what concerns a client alone goes on, so that somebody can end the pause.
     pub(crate) fn waits_for(&self, pause: Pause) -> bool {
         let waits = |command: &Command| command.group != Group::Connection;
@@ -85,13 +97,31 @@ impl Work<'_> {
     pub(crate) fn to_job(self, client: Client, once: Option<Arc<Once>>) -> LongJob {
         let copy = |args: Args<'_>| args.iter().map(|arg| Blob::from(*arg)).collect();
         match self {
-            Self::One(command, args) => {
-                LongJob { queue: vec![Queued { command, args: copy(args) }], all: None, client, once, sweep: None }
-            }
+            Self::One(command, args) => LongJob {
+                queue: vec![Queued { command, args: copy(args) }],
+                all: None,
+                client,
+                once,
+                sweep: None,
+                fetch: None,
+            },
             Self::All { queue, watching } => {
-                LongJob { queue: queue.to_vec(), all: Some(watching), client, once, sweep: None }
+                LongJob { queue: queue.to_vec(), all: Some(watching), client, once, sweep: None, fetch: None }
             }
         }
+    }
+}
+
+/// The arguments of a job's only command, for [`of_job`].
+pub(crate) fn args_of_job(queue: &[Queued]) -> Vec<&[u8]> {
+    queue.first().map(|queued| queued.args.iter().map(Blob::as_slice).collect()).unwrap_or_default()
+}
+
+/// What a job is to run.
+pub(crate) fn of_job<'a>(queue: &'a [Queued], all: Option<bool>, args: Args<'a>) -> Work<'a> {
+    match (all, queue.first()) {
+        (None, Some(queued)) => Work::One(queued.command, args),
+        (watching, _) => Work::All { queue, watching: watching == Some(true) },
     }
 }
 
@@ -114,11 +144,11 @@ pub enum Ran {
     },
     /// A long script holds the database: try again when it is free.
     Busy,
-    /// Too long to run here: run it with [`Database::run_long`] on a thread that may block.
+    /// Too long to run here, or its keys are to be read first: run it with [`Database::run_long`] on a thread that may block.
     Long(Box<LongJob>),
     /// It was sent before, and has not been run again.
     Repeat(Repeat),
-    /// Commands are to wait for a while (`CLIENT PAUSE`): try again soon.
+    /// Commands are to wait for a while (`CLIENT PAUSE`, or memory is full): try again soon.
     Paused,
 }
 
@@ -144,6 +174,8 @@ pub struct LongJob {
     pub(crate) once: Option<Arc<Once>>,
     /// What a walk over all keys has so far, which lets others have their turn.
     pub(crate) sweep: Option<Box<Sweep>>,
+    /// Keys to be read before it runs.
+    pub(crate) fetch: Option<Fetch>,
 }
 
 impl LongJob {

@@ -26,6 +26,8 @@ use crate::value::{Type, Value};
 const RECORD_VERSION: u8 = 1;
 /// What an entry costs in memory beside its key's and value's bytes: its slot, its hash, the slack of a page.
 pub(crate) const ENTRY_BYTES: usize = 120;
+/// Kinds of hashes that are told apart when keys leave memory.
+const LEAVINGS: usize = 1024;
 
 /// What the store has of a key in memory: no record, or one that its index of deadlines may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,6 +359,11 @@ pub struct Keyspace {
     /// (deadline, hash) of every value a part of which dies, by the first that does.
     parts: BTreeSet<(u64, u64)>,
     dirty: Vec<(u64, Blob)>,
+    /// How many keys of each of [`LEAVINGS`] kinds of hashes have left the map, so that who read a cold key from the store
+    /// learns whether it has been cold all the while. Made when the first one leaves.
+    leavings: Vec<u32>,
+    /// Entries that memory is ahead of the store by, tombstones included.
+    ahead: usize,
     live: u64,
     cold: u64,
     /// How many of the cold keys have deadlines.
@@ -462,7 +469,8 @@ impl Keyspace {
 
     /// Bytes of memory its keys take, near enough.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.shelf.memory_bytes() + self.order.memory_bytes()
+        let dirty = self.dirty.capacity() * size_of::<(u64, Blob)>();
+        self.bytes + dirty + self.shelf.memory_bytes() + self.order.memory_bytes()
     }
 
     /// The libraries of functions, between memory and the store.
@@ -530,6 +538,19 @@ impl Keyspace {
         Ok(())
     }
 
+    /// How many keys with such a hash have left memory.
+    pub fn leavings(&self, hash: u64) -> u32 {
+        self.leavings.get(hash as usize % LEAVINGS).copied().unwrap_or(0)
+    }
+
+    fn note_leaving(&mut self, hash: u64) {
+        if self.leavings.is_empty() {
+            self.leavings = vec![0; LEAVINGS];
+        }
+        let count = &mut self.leavings[hash as usize % LEAVINGS];
+        *count = count.wrapping_add(1);
+    }
+
     /// Looks a cold key up in the store.
     pub fn load(&mut self, hash: u64, key: &[u8], source: &dyn Source) -> Result<(), SourceError> {
         if self.is_cold(hash, key) {
@@ -540,6 +561,7 @@ impl Keyspace {
 
     fn count_in(&mut self, hash: u64, key: &[u8], entry: &Entry) {
         self.bytes += ENTRY_BYTES + heap_bytes(key);
+        self.ahead += usize::from(entry.dirty);
         let Some(value) = &entry.value else { return };
         self.live += 1;
         self.bytes += value.memory_bytes();
@@ -552,6 +574,7 @@ impl Keyspace {
 
     fn count_out(&mut self, hash: u64, key: &[u8], entry: &Entry) {
         self.bytes = self.bytes.saturating_sub(ENTRY_BYTES + heap_bytes(key));
+        self.ahead -= usize::from(entry.dirty);
         let Some(value) = &entry.value else { return };
         self.live -= 1;
         self.bytes = self.bytes.saturating_sub(value.memory_bytes());
@@ -584,6 +607,7 @@ impl Keyspace {
         let Some(entry) = self.map.get_mut_hashed(hash, key) else {
             self.bytes += ENTRY_BYTES + heap_bytes(key);
             let key = Blob::from(key);
+            self.ahead += 1;
             self.dirty.push((hash, key.clone()));
             let (stored, raw, usage) = (Stored::NO, false, self.new_usage());
             let heat = self.enter(hash);
@@ -600,8 +624,8 @@ impl Keyspace {
             Some(_) => entry.usage.used(self.frequency, self.now_s, &mut self.dice.0),
             None => Usage::new(self.frequency, self.now_s),
         };
-        if !entry.dirty {
-            entry.dirty = true;
+        if !std::mem::replace(&mut entry.dirty, true) {
+            self.ahead += 1;
             self.dirty.push((hash, Blob::from(key)));
         }
         if let Some(value) = &old.0 {
@@ -623,8 +647,8 @@ impl Keyspace {
     pub(crate) fn lend(&mut self, hash: u64, key: &[u8], seq: u64) -> Option<Loan<'_>> {
         let entry = self.map.get_mut_hashed(hash, key)?;
         entry.value.as_ref()?;
-        if !entry.dirty {
-            entry.dirty = true;
+        if !std::mem::replace(&mut entry.dirty, true) {
+            self.ahead += 1;
             self.dirty.push((hash, Blob::from(key)));
         }
         let seq_before = std::mem::replace(&mut entry.seq, seq);
@@ -704,6 +728,7 @@ impl Keyspace {
         self.cold = self.cold.saturating_sub(1);
         self.bytes += ENTRY_BYTES + heap_bytes(key);
         let key = Blob::from(key);
+        self.ahead += 1;
         self.dirty.push((hash, key.clone()));
         let stored = Stored::named(due);
         self.cold_expiring.take(stored);
@@ -780,11 +805,12 @@ impl Keyspace {
             self.dirty.push((hash, key.clone()));
             return;
         }
-        entry.dirty = false;
+        self.ahead -= usize::from(std::mem::take(&mut entry.dirty));
         if entry.value.is_none()
             && let Some((key, entry)) = self.map.remove_hashed(hash, key)
         {
             self.count_out(hash, &key, &entry);
+            self.note_leaving(hash);
         }
     }
 
@@ -796,6 +822,7 @@ impl Keyspace {
         }
         if let Some((key, entry)) = self.map.remove_hashed(hash, key) {
             self.count_out(hash, &key, &entry);
+            self.note_leaving(hash);
             if entry.value.is_some() {
                 self.cold += 1;
                 self.cold_expiring.add(entry.stored);
@@ -805,6 +832,11 @@ impl Keyspace {
             self.order = Order::default();
         }
         true
+    }
+
+    /// Whether there is a key in memory that could leave it.
+    pub const fn can_shrink(&self) -> bool {
+        self.map.len() > self.ahead
     }
 
     /// Up to `count` steps of the eviction: clean keys whose turn has come leave memory.
@@ -821,6 +853,7 @@ impl Keyspace {
                 self.evict(hash, &key);
             }
         }
+        self.order.fit(self.map.len());
         self.steps += count;
         if self.steps > self.resident() {
             self.steps = 0;

@@ -69,13 +69,37 @@ impl Ghosts {
 
     /// Remembers a key; there is room for about `keys` of them.
     fn put(&mut self, hash: u64, keys: usize) {
-        let room = keys.clamp(GHOSTS_MIN, GHOSTS_MAX).next_power_of_two();
+        let room = Self::room(keys);
         if room > self.0.len() {
             self.0 = vec![0; room];
         }
         if let Some((at, fingerprint)) = self.place(hash) {
             self.0[at] = fingerprint;
         }
+    }
+
+    /// How large the table is for so many keys.
+    fn room(keys: usize) -> usize {
+        keys.clamp(GHOSTS_MIN, GHOSTS_MAX).next_power_of_two()
+    }
+
+    /// Becomes smaller if it was made for far more keys. Places are the trailing bits of hashes, so that what stood in both
+    /// halves stands in one then, the newer half of it as good as any.
+    fn fit(&mut self, keys: usize) {
+        let room = Self::room(keys);
+        if self.0.len() <= 2 * room {
+            return;
+        }
+        let (kept, folded) = self.0.split_at_mut(room);
+        for some in folded.chunks(room) {
+            for (kept, folded) in kept.iter_mut().zip(some) {
+                if *folded != 0 {
+                    *kept = *folded;
+                }
+            }
+        }
+        self.0.truncate(room);
+        self.0.shrink_to_fit();
     }
 
     /// Forgets a key; whether it was remembered.
@@ -140,8 +164,18 @@ impl Order {
         for (queue, main) in [(&mut self.small, false), (&mut self.main, true)] {
             let mut seen = HashSet::new();
             queue.retain(|&hash| is_in(hash, main) && seen.insert(hash));
-            queue.shrink_to(2 * queue.len());
         }
+        self.fit(keys);
+    }
+
+    /// Gives back room that is for far more keys than there are.
+    pub(crate) fn fit(&mut self, keys: usize) {
+        for queue in [&mut self.small, &mut self.main] {
+            if queue.capacity() > 4 * queue.len().max(GHOSTS_MIN) {
+                queue.shrink_to(queue.len() + queue.len() / 2);
+            }
+        }
+        self.ghosts.fit(keys);
     }
 
     /// Bytes of memory it takes.
@@ -246,6 +280,27 @@ mod tests {
             })
             .count();
         assert!(cache.keys.is_empty(), "all of them can go afterwards, in {steps} steps");
+    }
+
+    #[test]
+    fn with_fewer_keys_the_tables_are_smaller() {
+        let mut cache = Cache::default();
+        (0..100_000).for_each(|key| {
+            cache.get(key, 60_000);
+        });
+        let before = cache.order.memory_bytes();
+        (100_000..101_000).for_each(|key| {
+            cache.get(key, 1_000);
+        });
+        cache.order.fit(cache.keys.len());
+        assert!(cache.order.memory_bytes() < before / 10, "{} of {before}", cache.order.memory_bytes());
+        (101_000..103_000).for_each(|key| {
+            cache.get(key, 1_000);
+        });
+        let again = 101_990;
+        assert!(!cache.get(again, 1_000), "it has left");
+        let heat = cache.keys[&again.wrapping_mul(0x9e37_79b9_7f4a_7c15)];
+        assert!(heat.is_main(), "it left ten keys ago");
     }
 
     #[test]

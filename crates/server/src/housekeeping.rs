@@ -179,6 +179,7 @@ fn tidy(shared: &Shared, state: &mut State) -> Duration {
     }
     // What was reaped has no client that waits for it.
     service.log().write_out();
+    service.weigh();
     service.evict();
     let now_ms = moment().now_ms();
     let sleep_after_ms = ms(rules.sleep_after);
@@ -216,7 +217,7 @@ fn tidy(shared: &Shared, state: &mut State) -> Duration {
 fn checkpoint(shared: &Shared, state: &mut State) -> Duration {
     let Shared { service, rules, .. } = shared;
     let now_ms = moment().now_ms();
-    let full = service.log().tail_bytes() > rules.tail_bytes_max;
+    let full = service.log().tail_bytes() > rules.tail_bytes_max.min(service.tail_bytes_max());
     let unsaved = service.unsaved_since_ms();
     // Databases that fall idle one after the other share one.
     let idle_at_ms = unsaved.map(|since_ms| {
@@ -224,7 +225,9 @@ fn checkpoint(shared: &Shared, state: &mut State) -> Duration {
         since_ms.saturating_add(ms(rules.sleep_after)).max(shared_at_ms)
     });
     let is_idle = idle_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
-    let outcome = if full || is_idle { service.checkpoint().map(drop) } else { service.relieve() };
+    let outcome = if full || is_idle { service.checkpoint().map(drop) } else { Ok(()) };
+    // What is in the store now may leave memory.
+    let outcome = outcome.and_then(|()| service.relieve());
     match outcome {
         Ok(()) => state.failed = false,
         // Said once, not ten times a second: it is tried again until it works or the operator steps in.
@@ -233,7 +236,6 @@ fn checkpoint(shared: &Shared, state: &mut State) -> Duration {
     }
     if full || is_idle {
         state.checkpointed_ms = moment().now_ms();
-        // What is in the store now may leave memory.
         shared.bell.ring();
         return EVERY;
     }

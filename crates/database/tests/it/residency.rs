@@ -62,7 +62,7 @@ fn memory_is_kept_within_its_bound() {
     let mut bed = Bed::with_memory(64 << 10);
     for n in 0..2_000 {
         bed.run(&format!("SET key:{n} {}", "v".repeat(100)));
-        if n % 50 == 0 {
+        if n % 5 == 0 {
             bed.service().relieve().unwrap();
         }
     }
@@ -72,6 +72,27 @@ fn memory_is_kept_within_its_bound() {
         assert_eq!(bed.run(&format!("STRLEN key:{n}")), Reply::Integer(100), "key:{n}");
     }
     assert_eq!(bed.run("DBSIZE"), Reply::Integer(2_000));
+}
+
+#[test]
+fn who_makes_data_grow_waits_while_memory_is_full_and_nobody_else_does() {
+    let mut bed = Bed::with_memory(1 << 20);
+    let mut talk = bed.talk();
+    let set = |key: usize| format!("SET key:{key} {}", "v".repeat(1_000));
+    let full = (0..2_000).find(|&key| matches!(talk.step(&bed, &set(key)), Step::Paused)).unwrap();
+    assert!((500..1_000).contains(&full), "{full} keys of a kilobyte in a megabyte");
+    assert_eq!(talk.run(&bed, "STRLEN key:0"), Reply::Integer(1_000));
+    assert!(matches!(talk.step(&bed, "EVAL return(redis.call('GET','key:1')) 1 key:1"), Step::Paused), "it may write");
+    assert_eq!(talk.run(&bed, "MULTI"), Reply::OK);
+    talk.run(&bed, "APPEND key:1 x");
+    for _ in 0..2 {
+        assert!(matches!(talk.step(&bed, "EXEC"), Step::Paused));
+    }
+    assert_eq!(bed.run("DEL key:0"), Reply::Integer(1));
+    bed.service().relieve().unwrap();
+    assert_eq!(talk.run(&bed, "EXEC"), Reply::Array(vec![Reply::Integer(1_001)]));
+    assert_eq!(talk.run(&bed, &set(full)), Reply::OK);
+    assert_eq!(bed.run("DBSIZE"), Reply::Integer(full as i64));
 }
 
 fn scan(bed: &mut Bed, count: usize) -> Vec<String> {
