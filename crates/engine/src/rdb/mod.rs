@@ -15,6 +15,7 @@
 mod checksum;
 mod file;
 mod functions;
+mod length;
 pub(crate) mod listpack;
 mod lzf;
 mod packed;

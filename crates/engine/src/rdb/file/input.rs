@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::super::length::{self, Length};
 use super::super::{checksum, form};
 use super::FileError;
 
@@ -121,17 +122,9 @@ impl<R: Read> Input<R> {
     }
 
     /// A length, or the form of a string that has none.
-    fn length_or_form(&mut self) -> Result<std::result::Result<u64, u8>> {
-        let first = self.byte()?;
-        let low = first & 0x3f;
-        Ok(match first {
-            0..0x40 => Ok(low.into()),
-            0x40..0x80 => Ok(u64::from(low) << 8 | u64::from(self.byte()?)),
-            0x80 => Ok(u32::from_be_bytes(self.array()?).into()),
-            0x81 => Ok(u64::from_be_bytes(self.array()?)),
-            0x82..0xc0 => return Err(self.damaged("a length of no known form")),
-            0xc0..=0xff => Err(low),
-        })
+    fn length_or_form(&mut self) -> Result<Length> {
+        let length = length::read(&mut || self.byte())?;
+        length.ok_or_else(|| self.damaged("a length of no known form"))
     }
 
     pub(super) fn length(&mut self) -> Result<u64> {
