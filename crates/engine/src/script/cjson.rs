@@ -18,6 +18,7 @@ const DEPTH_MAX: i32 = 1_000;
 
 /// What a script may adjust.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent settings, as a script sets them")]
 pub(super) struct Settings {
     sparse_convert: bool,
     sparse_ratio: i32,
@@ -28,6 +29,10 @@ pub(super) struct Settings {
     encode_invalid: Invalid,
     decode_invalid: bool,
     keep_buffer: bool,
+    /// Whether arrays that are read are marked, so that they are arrays when written again, even if empty.
+    mark_arrays: bool,
+    /// Whether there may be marked arrays.
+    has_marked: bool,
 }
 
 impl Default for Settings {
@@ -42,6 +47,8 @@ impl Default for Settings {
             encode_invalid: Invalid::Refuse,
             decode_invalid: true,
             keep_buffer: true,
+            mark_arrays: false,
+            has_marked: false,
         }
     }
 }
@@ -134,7 +141,29 @@ fn adjust(lua: &Lua, shared: &Rc<Shared>, cjson: &Table) -> mlua::Result<()> {
         };
         cjson.raw_set(name, lua.create_function(function)?)?;
     }
+    let kept = Rc::clone(shared);
+    let arrays = move |lua: &Lua, args: MultiValue| {
+        let mut settings = kept.json.get();
+        let old = usize::from(settings.mark_arrays);
+        settings.mark_arrays = choice(lua, "decode_array_with_array_mt", &args, &["off", "on"], old)? == 1;
+        if settings.mark_arrays && !settings.has_marked {
+            // A new one for each run: what a script puts in it is for that run alone.
+            lua.set_named_registry_value(ARRAY_MARK, lua.create_table()?)?;
+            settings.has_marked = true;
+        }
+        kept.json.set(settings);
+        Ok(settings.mark_arrays)
+    };
+    cjson.raw_set("decode_array_with_array_mt", lua.create_function(arrays)?)?;
     Ok(())
+}
+
+/// Where the metatable of marked arrays is kept.
+const ARRAY_MARK: &str = "cjson.array_mt";
+
+/// The metatable of marked arrays, if there may be any.
+fn array_mark(lua: &Lua, settings: &Settings) -> mlua::Result<Option<Table>> {
+    settings.has_marked.then(|| lua.named_registry_value(ARRAY_MARK)).transpose()
 }
 
 /// Sets an integer setting from an argument, if there is one.
@@ -184,7 +213,9 @@ fn only_argument<'a>(lua: &Lua, function: &str, args: &'a MultiValue) -> mlua::R
 
 fn encode(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<LuaString> {
     let value = only_argument(lua, "encode", args)?;
-    let mut writer = Writer { lua, shared, settings: shared.json.get(), out: Vec::new() };
+    let settings = shared.json.get();
+    let mark = array_mark(lua, &settings)?;
+    let mut writer = Writer { lua, shared, settings, mark, out: Vec::new() };
     writer.value(value, 0)?;
     shared.relaxed(lua, writer.out.len() <= SMALL_BYTES, || lua.create_string(&writer.out))
 }
@@ -193,6 +224,7 @@ struct Writer<'a> {
     lua: &'a Lua,
     shared: &'a Shared,
     settings: Settings,
+    mark: Option<Table>,
     out: Vec<u8>,
 }
 
@@ -219,6 +251,9 @@ impl Writer<'_> {
                 if depth > self.settings.encode_depth.min(DEPTH_MAX) {
                     return Err(raise(self.lua, &format!("Cannot serialise, excessive nesting ({depth})")));
                 }
+                if self.is_marked(table) {
+                    return self.array(table, table.raw_len() as i64, depth);
+                }
                 match self.array_length(table)? {
                     Some(length) if length > 0 => self.array(table, length, depth)?,
                     _ => self.object(table, depth)?,
@@ -227,6 +262,10 @@ impl Writer<'_> {
             other => return Err(self.refuse(kind(other), "type not supported")),
         }
         Ok(())
+    }
+
+    fn is_marked(&self, table: &Table) -> bool {
+        self.mark.is_some() && table.metatable() == self.mark
     }
 
     fn number(&mut self, number: f64) -> mlua::Result<()> {
@@ -336,7 +375,9 @@ fn decode(lua: &Lua, shared: &Shared, args: &MultiValue) -> mlua::Result<Value> 
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
         return Err(raise(lua, "JSON parser does not support UTF-16 or UTF-32"));
     }
-    let mut reader = Reader { lua, shared, settings: shared.json.get(), text: &text, at: 0 };
+    let settings = shared.json.get();
+    let mark = array_mark(lua, &settings)?.filter(|_| settings.mark_arrays);
+    let mut reader = Reader { lua, shared, settings, mark, text: &text, at: 0 };
     shared.relaxed(lua, text.len() <= SMALL_BYTES, || {
         let first = reader.token();
         let value = reader.value(first, 0)?;
@@ -393,6 +434,7 @@ struct Reader<'a> {
     lua: &'a Lua,
     shared: &'a Shared,
     settings: Settings,
+    mark: Option<Table>,
     text: &'a [u8],
     at: usize,
 }
@@ -580,6 +622,9 @@ impl Reader<'_> {
 
     fn array(&mut self, depth: i32) -> mlua::Result<Value> {
         let table = self.lua.create_table()?;
+        if let Some(mark) = &self.mark {
+            table.set_metatable(Some(mark.clone()))?;
+        }
         let mut token = self.token();
         if matches!(token.kind, Kind::ArrayEnd) {
             return Ok(Value::Table(table));

@@ -63,6 +63,21 @@ fn unpack_counts_right_at_the_edges() {
     }
 }
 
+/// The stack is full for an instruction or two, in which the watchdog cannot be asked.
+#[test]
+fn what_ran_before_does_not_decide_whether_a_full_stack_fails() {
+    let mut bench = Bench::new();
+    let full = "local n = 0 for i = 1, 30 do n = n + select('#', unpack({}, 1, 7997)) end return n";
+    for before in 0..400 {
+        bench.run_args(&[
+            b"EVAL",
+            format!("local n = 0 for i = 1, {before} do n = n + 1 end return n").as_bytes(),
+            b"0",
+        ]);
+        assert_eq!(bench.run_args(&[b"EVAL", full.as_bytes(), b"0"]), Reply::Integer(239_910), "after {before}");
+    }
+}
+
 #[test]
 fn nothing_crashes_or_runs_where_nobody_looks() {
     const EDGES: &[&str] = &[

@@ -250,6 +250,14 @@ pub(super) fn run(txn: &mut Txn<'_>, call: Call<'_>) -> Outcome {
     with(|interpreter| interpreter.run(txn, call))
 }
 
+/// Has the watchdog asked every so many instructions from here on. Each run begins to count anew: a question needs a few slots of
+/// the stack, so where it falls could decide whether a script that fills the stack for a moment fails, and what ran before must not.
+fn count_from_here(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<()> {
+    let asked = Rc::clone(shared);
+    let every = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_QUESTION);
+    lua.set_global_hook(every, move |_, _| asked.ask().map(|()| VmState::Continue))
+}
+
 impl Interpreter {
     fn new() -> Self {
         let build = || -> mlua::Result<Self> {
@@ -257,9 +265,7 @@ impl Interpreter {
             let shared = Rc::new(Shared::new());
             let sandbox = sandbox::build(&lua, &shared)?;
             let fields = Fields::new(&lua)?;
-            let asked = Rc::clone(&shared);
-            let every = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_QUESTION);
-            lua.set_global_hook(every, move |_, _| asked.ask().map(|()| VmState::Continue))?;
+            count_from_here(&lua, &shared)?;
             lua.gc_collect()?;
             let baseline = lua.used_memory();
             let (chunks, chunk_bytes) = (HashMap::new(), 0);
@@ -412,6 +418,7 @@ impl Interpreter {
             let most = self.lua.used_memory().saturating_add(self.shared.bytes_max.get());
             self.shared.limit.set(most);
             limit(&self.lua, most);
+            count_from_here(&self.lua, &self.shared)?;
             let ended = run();
             self.shared.limit.set(0);
             limit(&self.lua, 0);
