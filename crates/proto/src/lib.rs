@@ -11,7 +11,7 @@ pub mod rest;
 
 pub use error::CommandError;
 pub use number::{Double, parse_double, parse_integer};
-pub use reply::Reply;
+pub use reply::{Attributed, Reply};
 
 /// A byte string as Dormouse keeps it: inline up to 23 bytes, shared (and cheap to clone) beyond.
 pub type Blob = hipstr::HipByt<'static>;

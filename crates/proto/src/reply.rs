@@ -40,8 +40,19 @@ pub enum Reply {
     Push(Vec<Reply>),
     /// Several replies to one command, one after the other (`SUBSCRIBE a b`).
     Many(Vec<Reply>),
+    /// A reply with more said of it, which only RESP3 shows.
+    Attributed(Box<Attributed>),
     /// The command failed.
     Error(CommandError),
+}
+
+/// See [`Reply::Attributed`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attributed {
+    /// What is said of the reply.
+    pub attributes: Vec<(Reply, Reply)>,
+    /// The reply itself.
+    pub reply: Reply,
 }
 
 impl Reply {
@@ -83,6 +94,10 @@ impl Reply {
             Self::Array(items) | Self::Set(items) | Self::Push(items) | Self::Many(items) => all(items),
             Self::Map(pairs) | Self::Pairs(pairs) | Self::Keyed(pairs) => {
                 pairs.iter().map(|(left, right)| left.bytes() + right.bytes()).sum()
+            }
+            Self::Attributed(both) => {
+                let said = both.attributes.iter().map(|(left, right)| left.bytes() + right.bytes()).sum::<usize>();
+                said + both.reply.bytes()
             }
             Self::Integer(_) | Self::Double(_) | Self::Bool(_) | Self::Null | Self::NullArray | Self::Error(_) => 0,
         }

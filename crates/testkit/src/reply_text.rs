@@ -24,6 +24,7 @@ pub fn text(reply: &Reply) -> String {
         Reply::Map(items) | Reply::Pairs(items) => pairs(items),
         Reply::Keyed(items) => list(items.iter().map(|(key, value)| list(vec![text(key), text(value)])).collect()),
         Reply::Many(replies) => all(replies),
+        Reply::Attributed(both) => text(&both.reply),
         Reply::Error(error) => format!("(error) {error}"),
     }
 }

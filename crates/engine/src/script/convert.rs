@@ -58,6 +58,8 @@ pub(super) fn value(lua: &Lua, reply: Reply, resp: u8) -> mlua::Result<Value> {
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
             array(lua, pairs.into_iter().flat_map(|(first, second)| [first, second]), resp)
         }
+        // Scripts are not shown what is said of a reply.
+        Reply::Attributed(both) => value(lua, both.reply, resp),
         Reply::Verbatim(bytes) if resp == 3 => {
             let verbatim = lua.create_table_with_capacity(0, 2)?;
             verbatim.raw_set("format", "txt")?;
@@ -90,7 +92,9 @@ pub(super) fn is_small(reply: &Reply) -> bool {
             };
             elements.len() <= SMALL_ELEMENTS && elements.iter().all(flat)
         }
-        Reply::Map(_) | Reply::Pairs(_) | Reply::Keyed(_) | Reply::Push(_) | Reply::Many(_) => false,
+        Reply::Map(_) | Reply::Pairs(_) | Reply::Keyed(_) | Reply::Push(_) | Reply::Many(_) | Reply::Attributed(_) => {
+            false
+        }
         _ => true,
     }
 }

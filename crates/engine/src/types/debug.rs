@@ -4,7 +4,7 @@
 //! What sets Redis's inner machinery is accepted and means nothing. Nothing crashes the process or stops it, whatever is
 //! allowed.
 
-use dormouse_proto::{Args, Blob, CommandError, Reply, parse_double, parse_integer};
+use dormouse_proto::{Args, Attributed, Blob, CommandError, Reply, parse_double, parse_integer};
 use sha1::{Digest, Sha1};
 
 use crate::args::{is, positive};
@@ -132,8 +132,10 @@ fn debug(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 #[expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
 fn sleep(txn: &mut Txn<'_>, seconds: &[u8]) -> Outcome {
     let seconds = parse_double(seconds).filter(|seconds| *seconds >= 0.0).unwrap_or(0.0).min(SLEEP_S_MAX);
+    let us = (seconds * 1e6) as u64;
     if let Some(sleep_us) = txn.hub().facts.sleep_us {
-        sleep_us((seconds * 1e6) as u64);
+        sleep_us(us);
+        txn.hub().slept_us += us;
     }
     Ok(Reply::OK)
 }
@@ -186,7 +188,13 @@ fn protocol(kind: &[u8]) -> Outcome {
         b"array" => Reply::Array(numbers()),
         b"set" => Reply::Set(numbers()),
         b"map" => Reply::Map((0..3).map(|at| (Reply::Integer(at), Reply::Bool(at == 1))).collect()),
-        b"attrib" => Reply::bulk("Some real reply following the attribute"),
+        b"attrib" => {
+            let popularity = Reply::Array(vec![Reply::bulk("key:123"), Reply::Integer(90)]);
+            Reply::Attributed(Box::new(Attributed {
+                attributes: vec![(Reply::bulk("key-popularity"), popularity)],
+                reply: Reply::bulk("Some real reply following the attribute"),
+            }))
+        }
         b"push" => Reply::Push(vec![Reply::bulk("server-cpu-usage"), Reply::Integer(42)]),
         b"verbatim" => Reply::Verbatim(Blob::from(&b"This is a verbatim\nstring"[..])),
         b"bignum" => Reply::BigNumber(Blob::from_static(b"1234567999999999999999999999999999999")),

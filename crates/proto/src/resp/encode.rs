@@ -47,6 +47,16 @@ pub fn encode(reply: &Reply, version: Version, out: &mut Vec<u8>) {
         Reply::Verbatim(text) if resp3 => verbatim(text, out),
         Reply::Verbatim(text) => bulk(text, out),
         Reply::Many(replies) => all(replies, version, out),
+        Reply::Attributed(both) => {
+            if resp3 {
+                header(b'|', both.attributes.len(), out);
+                for (name, value) in &both.attributes {
+                    encode(name, version, out);
+                    encode(value, version, out);
+                }
+            }
+            encode(&both.reply, version, out);
+        }
         Reply::Error(error) => failure(error, out),
     }
 }

@@ -98,6 +98,7 @@ fn value<'a>(reply: &'a Reply, encoding: Encoding, out: &mut Vec<u8>) -> Result<
             return array(pairs.iter().flat_map(|(key, value)| [key, value]), encoding, out);
         }
         Reply::Keyed(pairs) => return array_of_pairs(pairs, encoding, out),
+        Reply::Attributed(both) => return value(&both.reply, encoding, out),
         Reply::Error(error) => return Err(error),
     }
     Ok(())
