@@ -17,6 +17,7 @@ use std::time::Duration;
 use dormouse_engine::{
     Client, ClientId, Command, Done, Due, Effect, Hub, Keyspace, Moment, NO_REPLICAS, OUT_OF_MEMORY, Outcome, Parts,
     Patient, Publication, Queued, Source, Stop, Sweep, Ticket, Txn, Users, Waiting, Watchdog, by_name, hash,
+    monitor_line,
 };
 use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
@@ -499,13 +500,14 @@ impl Database {
             && state.watches_broken(client, moment, &self.cold(state))
         {
             state.hub.count_elsewhere(exec(), None);
+            if state.hub.is_monitored() {
+                state.show(&[monitor_line(moment, client, &[&client.exec_word])], Lsn(0));
+            }
             return Some(Ran::Done { reply: Reply::NullArray, after: state.newest(&self.log) });
         }
         state.hub.facts.commands += 1;
         if let Some(known) = state.hub.clients.get_mut(&client.id) {
             (known.active_ms, known.last_command) = (client.active_ms, client.last_command);
-            (known.received_bytes, known.sent_bytes) = (client.received_bytes, client.sent_bytes);
-            (known.commands, known.pending_bytes) = (client.commands, client.pending_bytes);
         }
         let cold = self.cold(state);
         let mut txn = Txn::begin(state.parts(&cold, client, watchdog, moment), undoable);

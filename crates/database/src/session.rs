@@ -245,6 +245,13 @@ impl Session {
         });
     }
 
+    /// Shows an `EXEC` that runs nothing.
+    fn show_exec(&self, moment: Moment) {
+        let Some(account) = &self.account else { return };
+        let client = self.client.clone();
+        account.database.show(move || monitor_line(moment, &client, &[&client.exec_word]));
+    }
+
     /// Counts a command that may not run, for `INFO`.
     fn count_rejected(&self, args: Args<'_>, error: &CommandError) {
         let Some(account) = &self.account else { return };
@@ -611,13 +618,17 @@ impl Session {
             if let Some(account) = &self.account {
                 account.database.note_ran(exec_row(), Some(error.clone()));
             }
+            self.show_exec(moment);
             return Step::now(error);
         };
         let Some(account) = &self.account else { return Step::now(CommandError::NoAuth) };
         let database = Arc::clone(&account.database);
         // What was queued when there was room may find none now.
         let refusal = queue.iter().find_map(|queued| database.refusal(queued.command));
-        let step = if broken {
+        let step = if let Some(busy) = self.busy_past_limit(moment.now_ms()).filter(|_| broken) {
+            return Step::now(self.abort_exec(&busy));
+        } else if broken {
+            self.show_exec(moment);
             database.note_ran(exec_row(), Some(CommandError::ExecAbort));
             Step::now(CommandError::ExecAbort)
         } else if let Some(error) = refusal {

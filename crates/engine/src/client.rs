@@ -4,6 +4,8 @@
 //! Sockets and mailboxes belong to whoever owns the client.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dormouse_proto::Blob;
 
@@ -103,6 +105,59 @@ pub struct Queued {
     pub args: Vec<Blob>,
 }
 
+/// What a connection carries, counted by its door alone and seen at once by whoever lists clients.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    received: AtomicU64,
+    sent: AtomicU64,
+    commands: AtomicU64,
+    pending: AtomicUsize,
+    room: AtomicUsize,
+}
+
+impl Traffic {
+    /// The client has sent a command of so many bytes.
+    pub fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The client is sent so many bytes.
+    pub fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// One of its commands has run to an end, or one of its script's.
+    pub fn ran(&self) {
+        self.commands.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many commands that makes.
+    pub fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
+    }
+
+    /// Takes back what was counted of commands, for tests that run each of them twice.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn count_again_from(&self, commands: u64) {
+        self.commands.store(commands, Ordering::Relaxed);
+    }
+
+    /// So many bytes have come that are no whole command yet, with so much room kept for more behind them.
+    pub fn holds(&self, bytes: usize, room: usize) {
+        self.pending.store(bytes, Ordering::Relaxed);
+        self.room.store(room, Ordering::Relaxed);
+    }
+
+    /// Bytes that came and bytes that went so far.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+    }
+
+    fn held(&self) -> (usize, usize) {
+        (self.pending.load(Ordering::Relaxed), self.room.load(Ordering::Relaxed))
+    }
+}
+
 /// One client; see the module's text.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a client")]
@@ -137,14 +192,8 @@ pub struct Client {
     pub last_command: Option<&'static Command>,
     /// The word `EXEC` as it was last sent, for clients that see every command.
     pub exec_word: Blob,
-    /// Bytes it has sent, and bytes it was sent.
-    pub received_bytes: u64,
-    /// See `received_bytes`.
-    pub sent_bytes: u64,
-    /// Commands it has run, those of its scripts included.
-    pub commands: u64,
-    /// Bytes it has sent that are no whole command yet, and the room for more behind them.
-    pub pending_bytes: (usize, usize),
+    /// What its connection carries; every copy of the client sees the same.
+    pub traffic: Arc<Traffic>,
     /// Whether its command waits for a key.
     pub blocked: bool,
     /// Whether it has asked to be spared when clients go to make room, which none does.
@@ -223,6 +272,7 @@ impl Client {
         let flags = self.flags(hub);
         let queued = self.transaction.as_ref().map_or(-1, |transaction| transaction.queue.len() as i64);
         let text = |blob: &Blob| String::from_utf8_lossy(blob).into_owned();
+        let ((received, sent), (pending, room)) = (self.traffic.bytes(), self.traffic.held());
         format!(
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub={} multi={queued} \
              watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} \
@@ -237,8 +287,8 @@ impl Client {
             self.patterns.len(),
             self.shard_channels.len(),
             self.watching.len(),
-            self.pending_bytes.0,
-            self.pending_bytes.1,
+            pending,
+            room,
             self.transaction.as_ref().map_or(0, |transaction| transaction.bytes),
             self.last_command.map_or("NULL".into(), full_name),
             text(&self.user),
@@ -246,9 +296,9 @@ impl Client {
             self.protocol,
             text(&self.library_name),
             text(&self.library_version),
-            self.received_bytes,
-            self.sent_bytes,
-            self.commands,
+            received,
+            sent,
+            self.traffic.commands(),
         )
     }
 }

@@ -248,6 +248,9 @@ mod flag {
     pub(super) const TELLS_SECRET: u32 = 1 << 17;
     pub(super) const TAKES_SECRET: u32 = 1 << 18;
     pub(super) const ASIDE: u32 = 1 << 19;
+    pub(super) const ADDS: u32 = 1 << 20;
+    pub(super) const REMOVES: u32 = 1 << 21;
+    pub(super) const OVERWRITES: u32 = 1 << 22;
 }
 
 /// A row; see the module's text.
@@ -374,6 +377,12 @@ flags! {
     aside, looks_aside = ASIDE;
     /// Its arguments are not shown in any log.
     takes_secret, takes_a_secret = TAKES_SECRET;
+    /// What it writes without reading is added to what is there.
+    adds, does_add = ADDS;
+    /// What it reads, or all it touches if it reads nothing, is taken away.
+    removes, does_remove = REMOVES;
+    /// What it writes without reading takes the place of what was there.
+    overwrites, does_overwrite = OVERWRITES;
 }
 
 impl Command {
@@ -519,6 +528,22 @@ impl Command {
     /// Whether `count` arguments, name included, are right.
     pub const fn takes(&self, count: usize) -> bool {
         if self.arity < 0 { count >= self.arity.unsigned_abs() as usize } else { count == self.arity as usize }
+    }
+
+    /// Whether it reads one of its keys and writes others.
+    pub(crate) const fn reads_and_writes(&self) -> bool {
+        matches!(self.access, Access::Said { first: Needs::ReadWrite, .. })
+    }
+
+    /// Whether as many keys follow as its count says, where it has one.
+    pub(crate) fn counts_its_keys(&self, args: Args<'_>) -> bool {
+        let at = usize::from(self.keys.count_at);
+        let Some(count) = args.get(at).filter(|_| at > 0) else { return true };
+        let room = args.len() - at - 1;
+        let step = usize::from(self.keys.step.max(1));
+        dormouse_proto::parse_integer(count).is_some_and(|count| {
+            usize::try_from(count).is_ok_and(|count| count.checked_mul(step).is_some_and(|needed| needed <= room))
+        })
     }
 
     /// The keys among its arguments, in order. Nonsense in the arguments (a forged count) yields fewer; the handler's own

@@ -201,6 +201,8 @@ pub struct Hub {
     pub settings: Settings,
     /// Whether dead keys stay until somebody asks for them.
     pub leaves_dead: bool,
+    /// How long `DEBUG SLEEP` has held up the work at hand: whoever is served behind it comes so much later.
+    pub slept_us: u64,
     /// Whether scripts may run commands that are kept from them, as test suites ask with `DEBUG`.
     pub scripts_run_all: bool,
     /// The most memory that `INFO` has seen used, in bytes.
@@ -284,6 +286,8 @@ pub struct Facts {
     pub expired: u64,
     /// Fields of hashes removed because their deadline passed.
     pub expired_fields: u64,
+    /// Values that Redis would have freed behind the reply of the command that removed them.
+    pub freed_lazily: u64,
     /// Connections accepted so far.
     pub connections: u64,
     /// Commands that changed something since somebody asked for a snapshot last.
@@ -650,8 +654,8 @@ impl Hub {
         self.unwatch(client.id, client.watching.iter().map(|(key, _)| key));
         self.monitors.remove(&client.id);
         self.clients.remove(&client.id);
-        self.gone_bytes.0 += client.received_bytes;
-        self.gone_bytes.1 += client.sent_bytes;
+        let (received, sent) = client.traffic.bytes();
+        self.gone_bytes = (self.gone_bytes.0 + received, self.gone_bytes.1 + sent);
     }
 }
 

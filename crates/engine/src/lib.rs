@@ -44,7 +44,7 @@ mod value;
 mod watchdog;
 
 pub use acl::{DEFAULT, DEFAULT_RO, Denial, Token, User, Users};
-pub use client::{Client, ClientId, Door, Grant, Queued, Replies, Transaction, UserId, Waiting};
+pub use client::{Client, ClientId, Door, Grant, Queued, Replies, Traffic, Transaction, UserId, Waiting};
 pub use codec::{Corrupt, Reader};
 pub use command::{Channels, Command, Effect, Group, Keys, Needs, Run, Session};
 pub use hub::{Condition, Denied, Event, Facts, Health, Hub, Limits, Notifications, Pause, Running, Ticket};

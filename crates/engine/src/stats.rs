@@ -221,7 +221,7 @@ impl Hub {
         let facts = &mut self.facts;
         (facts.commands, facts.connections) = (0, 0);
         (facts.hits, facts.misses) = (0, 0);
-        (facts.expired, facts.expired_fields) = (0, 0);
+        (facts.expired, facts.expired_fields, facts.freed_lazily) = (0, 0, 0);
         facts.denied = Denied::default();
         self.evicted_scripts = 0;
     }

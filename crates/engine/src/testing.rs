@@ -91,7 +91,7 @@ impl Bench {
         let facts = self.hub.facts.clone();
         // What is counted of commands shows in replies of this group alone.
         let stats = (command.group == Group::Server).then(|| self.hub.stats.clone());
-        let client = self.client.clone();
+        let (client, commands) = (self.client.clone(), self.client.traffic.commands());
         let mut txn = self.begin(true);
         let first = txn.run(command, args);
         txn.rollback();
@@ -100,6 +100,7 @@ impl Bench {
         self.hub.facts = facts;
         self.hub.stats = stats.unwrap_or_else(|| std::mem::take(&mut self.hub.stats));
         self.client = client;
+        self.client.traffic.count_again_from(commands);
 
         let mut txn = self.begin(false);
         let outcome = txn.run(command, args);

@@ -129,6 +129,8 @@ pub struct Txn<'a> {
     sweep: Option<Box<Sweep>>,
     /// Whether the command at work has waited for its keys.
     resumed: bool,
+    /// Whether what the command at work changed is too slight to count as a change.
+    pub(crate) slight: bool,
     /// Whether a key that the command at work looks at counts as used.
     pub(crate) uses: bool,
     /// How long the last command took, in microseconds, if it was timed.
@@ -192,6 +194,7 @@ impl<'a> Txn<'a> {
             may_pause: false,
             sweep: None,
             resumed: false,
+            slight: false,
             uses: true,
             took_us: None,
             script_began: (false, 0),
@@ -275,10 +278,11 @@ impl<'a> Txn<'a> {
             _ => None,
         };
         self.took_us = begun_us.map(|begun_us| self.clock_us().saturating_sub(begun_us));
-        self.client.commands += 1;
+        self.client.traffic.ran();
         self.hub.count(command, self.took_us, error, errors);
         // What a script changes is counted with the commands that it runs.
-        self.hub.facts.changes += u64::from(self.journal.len() > effects && !command.is_script());
+        let counts = !std::mem::take(&mut self.slight) && !command.is_script();
+        self.hub.facts.changes += u64::from(self.journal.len() > effects && counts);
         outcome
     }
 
@@ -454,12 +458,9 @@ impl<'a> Txn<'a> {
     // --- reading -------------------------------------------------------------------------------------------------
 
     /// Brings a key into memory if it is cold. Nobody sees a part of a value that is past its deadline: it is removed here,
-    /// as an effect like any other, by whoever comes first; and so is a whole value where housekeeping leaves it.
+    /// as an effect like any other, by whoever comes first.
     fn load(&mut self, hash: u64, key: &[u8]) -> Result<(), SourceError> {
         self.space.load(hash, key, self.source)?;
-        if self.hub.leaves_dead {
-            self.bury_dead(hash, key);
-        }
         if self.space.has_parts_due(self.now_ms()) {
             self.purge(hash, key, usize::MAX);
         }
@@ -497,6 +498,9 @@ impl<'a> Txn<'a> {
         if let Some(entry) = self.space.find_hot(hash, key, self.uses) {
             // Its own number says nothing of what it found.
             self.seen = self.seen.max(if entry.seq == self.seq { 0 } else { entry.seq });
+            if entry.alive_at(self.moment.now_ms()).is_none() {
+                self.bury_dead(hash, key);
+            }
         }
         Ok(())
     }
@@ -516,8 +520,11 @@ impl<'a> Txn<'a> {
         let (hash, now_ms) = (hash(key), self.now_ms());
         self.load(hash, key)?;
         let hit = self.space.find_hot(hash, key, self.uses).map(|entry| (entry.seq, entry.alive_at(now_ms).is_some()));
-        if let Some((seq, _)) = hit {
+        if let Some((seq, alive)) = hit {
             self.seen = self.seen.max(seq);
+            if !alive {
+                self.bury_dead(hash, key);
+            }
         }
         if self.reading {
             self.count_read(hit.is_some_and(|(_, alive)| alive), key);
@@ -593,6 +600,9 @@ impl<'a> Txn<'a> {
                 keys.push((hash, key, alive));
             }
         }
+        if self.hub.leaves_dead {
+            keys.iter().filter(|(.., alive)| !alive).for_each(|(hash, key, _)| self.bury_dead(*hash, key));
+        }
         keys.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         let mut page = Vec::with_capacity(count.min(keys.len()));
         let mut last = None;
@@ -640,7 +650,7 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Removes a key if it is past its deadline.
+    /// Removes a key if it is past its deadline: whoever comes first does.
     fn bury_dead(&mut self, hash: u64, key: &[u8]) {
         let now_ms = self.now_ms();
         let dead = |entry: &crate::keyspace::Entry| entry.value.is_some() && entry.alive_at(now_ms).is_none();

@@ -23,6 +23,8 @@ pub(crate) struct Patience {
     /// For a key that an HTTP request waits for; then it is answered that nothing came. Shorter than the minute after which
     /// proxies and serverless platforms commonly give up on a silent request.
     pub(crate) waiting: Duration,
+    /// For a RESP connection to say something before the room for what it may say is given back; up to twice that.
+    pub(crate) silence: Duration,
 }
 
 impl Default for Patience {
@@ -34,6 +36,7 @@ impl Default for Patience {
             login: Duration::from_mins(1),
             reading: Duration::from_mins(1),
             waiting: Duration::from_secs(55),
+            silence: Duration::from_secs(2),
         }
     }
 }

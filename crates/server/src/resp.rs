@@ -62,6 +62,12 @@ struct Connection {
     output: Vec<u8>,
     /// What the replies in `output` depend on.
     after: Lsn,
+    /// Whether something has come since it was last looked.
+    stirs: bool,
+    /// Whether its room was given back, until something comes.
+    rests: bool,
+    /// Whether part of a command has had to wait in `input` since then.
+    was_partial: bool,
 }
 
 /// Whether a reply looks like a message, as those to `SUBSCRIBE` do: they come whatever the client says of replies.
@@ -71,6 +77,16 @@ fn is_message(reply: &Reply) -> bool {
         Reply::Many(replies) => replies.iter().all(is_message),
         _ => false,
     }
+}
+
+/// Reads what comes next; a connection that rests makes room for it only when it is there.
+async fn read_more(stream: &mut Stream, input: &mut BytesMut, rests: &mut bool) -> std::io::Result<usize> {
+    if *rests {
+        stream.socket().readable().await?;
+        *rests = false;
+    }
+    input.reserve(READ_BYTES);
+    stream.read_buf(input).await
 }
 
 /// What a client is told that speaks plainly where TLS is spoken.
@@ -98,6 +114,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, address: SocketAdd
         input: BytesMut::new(),
         output: Vec::new(),
         after: Lsn(0),
+        stirs: false,
+        rests: false,
+        was_partial: false,
         worker,
     };
     // A task of its own, so that another client can end it.
@@ -119,9 +138,14 @@ impl Connection {
         let patience = self.worker.shared.patience.login;
         let login = tokio::time::sleep(patience);
         tokio::pin!(login);
+        let silence_max = self.worker.shared.patience.silence;
+        let silence = tokio::time::sleep(silence_max);
+        tokio::pin!(silence);
         loop {
             let was_let_in = self.session.is_authenticated();
-            self.commands().await?;
+            if !self.rests {
+                self.commands().await?;
+            }
             if was_let_in && !self.session.is_authenticated() {
                 // It has reset itself.
                 login.as_mut().reset(Instant::now() + patience);
@@ -129,14 +153,14 @@ impl Connection {
             if self.session.client.closing {
                 return Ok(());
             }
-            self.input.reserve(READ_BYTES);
             let subscribed = self.listens();
             tokio::select! {
                 biased;
-                read = self.stream.read_buf(&mut self.input) => {
+                read = read_more(&mut self.stream, &mut self.input, &mut self.rests) => {
                     if read? == 0 {
                         return Ok(());
                     }
+                    self.stirs = true;
                 }
                 delivery = self.mailbox.receive(), if subscribed => {
                     self.take(delivery?);
@@ -145,6 +169,12 @@ impl Connection {
                 }
                 () = &mut login, if !self.session.is_authenticated() => return Ok(()),
                 _ = &mut stop => return Ok(()),
+                () = &mut silence, if !self.rests => {
+                    silence.as_mut().reset(Instant::now() + silence_max);
+                    if !std::mem::take(&mut self.stirs) {
+                        self.rest();
+                    }
+                }
             }
         }
     }
@@ -157,15 +187,14 @@ impl Connection {
             match self.parser.parse(&self.input) {
                 Ok(Parsed::Incomplete { more }) => {
                     self.input.reserve(more.min(AHEAD_BYTES_MAX));
-                    let free = self.input.capacity() - self.input.len();
-                    self.session.client.pending_bytes = (self.input.len(), free);
+                    self.was_partial |= !self.input.is_empty();
                     break;
                 }
                 Ok(Parsed::Skip { consumed }) => self.input.advance(consumed),
                 Ok(Parsed::Complete { consumed }) => {
-                    let client = &mut self.session.client;
-                    client.received_bytes += consumed as u64;
-                    client.pending_bytes = (self.input.len(), self.input.capacity() - self.input.len());
+                    let traffic = &self.session.client.traffic;
+                    traffic.received(consumed);
+                    traffic.holds(self.input.len(), self.input.capacity() - self.input.len());
                     self.one().await?;
                     self.input.advance(consumed);
                     if self.session.client.closing {
@@ -187,7 +216,25 @@ impl Connection {
         if self.input.is_empty() && self.input.capacity() > BUFFER_KEPT {
             self.input = BytesMut::new();
         }
+        self.note_held();
         Ok(())
+    }
+
+    /// Notes what it keeps in memory for this client alone, for `CLIENT LIST`: room for what may come next does not count, as in
+    /// Redis, until part of a command has had to wait in it.
+    fn note_held(&self) {
+        let room = self.input.capacity() - self.input.len();
+        self.session.client.traffic.holds(self.input.len(), if self.was_partial { room } else { 0 });
+    }
+
+    /// Gives back the room of a connection that has been silent for a while.
+    fn rest(&mut self) {
+        if !self.stream.holds_back() {
+            self.input = BytesMut::from(&self.input[..]);
+            self.rests = true;
+            self.was_partial = !self.input.is_empty();
+            self.note_held();
+        }
     }
 
     /// Whether others may send it something.
@@ -329,7 +376,7 @@ impl Connection {
         let version = if self.session.client.protocol == 3 { Version::Resp3 } else { Version::Resp2 };
         let before = self.output.len();
         encode(reply, version, &mut self.output);
-        self.session.client.sent_bytes += (self.output.len() - before) as u64;
+        self.session.client.traffic.sent(self.output.len() - before);
         self.after = self.after.max(after);
     }
 
@@ -394,6 +441,32 @@ mod tests {
         let mut stays = server.resp();
         assert_eq!(stays.say("RPUSH q a"), ":1\r\n");
         assert_eq!(stays.say("LLEN q"), ":1\r\n");
+    }
+
+    #[test]
+    fn what_a_client_holds_shows_at_once_and_goes_when_it_is_silent() {
+        let patience = Patience { silence: Duration::from_millis(300), ..Patience::default() };
+        let server = Inside::start(patience, dormouse_engine::Limits::default());
+        let (mut partial, mut other) = (server.resp(), server.resp());
+        assert_eq!(partial.say("CLIENT SETNAME partial"), "+OK\r\n");
+        let mut held = || {
+            other.send("CLIENT LIST\r\n");
+            let text = other.until("\n\r\n");
+            let line = text.lines().find(|line| line.contains(" name=partial ")).unwrap().to_owned();
+            let field = |name: &str| {
+                let value = line.split(' ').find_map(|field| field.strip_prefix(name)).unwrap();
+                value.parse::<usize>().unwrap()
+            };
+            (field("qbuf="), field("qbuf-free="))
+        };
+        assert_eq!(held(), (0, 0), "what is ready for anything is nobody's");
+        partial.send("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\na");
+        eventually("it has come", || held().0 > 0 && held().1 >= 999_999);
+        eventually("room for what does not come is given back", || held().1 == 0);
+        partial.send(format!("{}\r\n", "a".repeat(999_999)));
+        assert_eq!(partial.until("+OK\r\n"), "+OK\r\n");
+        eventually("nothing is left", || held() == (0, 0));
+        assert_eq!(partial.say("STRLEN k"), ":1000000\r\n");
     }
 
     #[test]

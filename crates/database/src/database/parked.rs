@@ -17,6 +17,9 @@ use super::{Database, Delivery, State, refused};
 use crate::once::Once;
 use crate::work::{Ran, Unparked, Work};
 
+/// What a client is told whose wait another ends with an error.
+const UNBLOCKED: CommandError = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+
 /// A command that waits.
 pub(super) struct Parked {
     pub(super) command: &'static Command,
@@ -34,6 +37,7 @@ pub(super) struct Parked {
 impl Database {
     /// Serves whoever waits for keys that were written.
     pub(super) fn wake(&self, state: &mut State, mut written: VecDeque<Blob>, mut moment: Moment) {
+        moment.now_us += std::mem::take(&mut state.hub.slept_us);
         while let Some(key) = written.pop_front() {
             for ticket in state.hub.waiters(&key) {
                 // The one before may have taken the last.
@@ -96,9 +100,9 @@ impl Database {
         let mut state = self.hold()?;
         let theirs = |(_, parked): &(&Ticket, &Parked)| parked.client.id == client;
         let Some(ticket) = state.parked.iter().find(theirs).map(|(&ticket, _)| ticket) else { return Some(false) };
-        let on_timeout = state.unpark(ticket);
-        let error = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-        let reply = if with_error { Some(error.into()) } else { on_timeout };
+        let error = with_error.then_some(UNBLOCKED);
+        let on_timeout = state.end_parked(ticket, error.as_ref());
+        let reply = error.map(Reply::from).or(on_timeout);
         if let Some((outbox, reply)) = state.outboxes.get(&client).zip(reply) {
             outbox.deliver(Delivery::Unparked { reply, after: Lsn(0) });
         }
@@ -151,9 +155,14 @@ impl State {
 
     /// Forgets a parked command; its reply for that case, unless it was answered before.
     pub(super) fn unpark(&mut self, ticket: Ticket) -> Option<Reply> {
+        self.end_parked(ticket, None)
+    }
+
+    /// As [`Self::unpark`], where an error may end it.
+    fn end_parked(&mut self, ticket: Ticket, error: Option<&CommandError>) -> Option<Reply> {
         let parked = self.parked.remove(&ticket)?;
         self.end_wait(ticket, &parked);
-        self.hub.count_elsewhere(parked.command, None);
+        self.hub.count_elsewhere(parked.command, error);
         Some(parked.on_timeout)
     }
 

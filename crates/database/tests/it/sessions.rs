@@ -356,7 +356,7 @@ fn an_exec_that_may_not_run_drops_its_transaction() {
 #[test]
 fn a_script_that_runs_for_too_long_breaks_transactions() {
     let mut bed = Bed::new();
-    let mut talk = bed.talk();
+    let (mut talk, mut other) = (bed.talk(), bed.talk());
     let database = talk.session.account().unwrap().database.clone();
     database.configure(|hub| hub.settings.busy_after_ms = 200);
     talk.run(&bed, "MULTI");
@@ -369,6 +369,12 @@ fn a_script_that_runs_for_too_long_breaks_transactions() {
         assert!(talk.session.is_kept_too_long(Duration::from_millis(200), bed.moment()), "by several scripts");
         bed.pass_ms(200);
         assert!(error(&talk.run(bed, "SET b 2")).starts_with("BUSY Redis is busy running a script."));
+        assert_eq!(other.run(bed, "MULTI"), Reply::OK);
+        assert!(error(&other.run(bed, "SET b 2")).starts_with("BUSY "));
+        assert!(
+            error(&other.run(bed, "EXEC"))
+                .starts_with("EXECABORT Transaction discarded because of: BUSY Redis is busy")
+        );
         assert!(talk.session.is_kept_too_long(Duration::ZERO, bed.moment()));
     });
     let aborted = "EXECABORT Transaction discarded because of previous errors.";

@@ -15,7 +15,7 @@ use super::sandbox::text_of;
 use super::vm::{Fault, Shared};
 use crate::acl::{Context, Denial};
 use crate::command::Command;
-use crate::table::find;
+use crate::table::{by_name, find};
 use crate::txn::{Stop, Txn};
 use crate::types::server::REDIS_VERSION;
 
@@ -75,20 +75,25 @@ fn arguments(args: &MultiValue) -> mlua::Result<SmallVec<[Argument; 8]>> {
 }
 
 fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<Reply> {
-    let command = find(words).map_err(|error| match error {
-        CommandError::Arity(_) => fail("ERR Wrong number of args calling Redis command from script"),
-        _ => fail("ERR Unknown Redis command called from script"),
+    let found = find(words).map_err(|error| match error {
+        CommandError::Arity(_) => reject(
+            txn,
+            words.first().and_then(|name| by_name(name)),
+            "ERR Wrong number of args calling Redis command from script",
+        ),
+        _ => reject(txn, None, "ERR Unknown Redis command called from script"),
     })?;
-    let command = command.command;
+    let command = found.command;
     if let Some(error) = txn.script.as_ref().and_then(|scope| scope.refusal(command)) {
-        return Err(fail(&error.to_string()));
+        return Err(reject(txn, Some(command), &error.to_string()));
     }
     if let Err(denial) = txn.check(command, words) {
         txn.note_denial(&denial, command, Context::Script);
-        return Err(fail(&denied(&denial, &txn.client().user.clone(), command)));
+        let error = denied(&denial, &txn.client().user.clone(), command);
+        return Err(reject(txn, Some(command), &error));
     }
     if let Some(error) = txn.script.as_ref().and_then(|scope| scope.stranger(command, words)) {
-        return Err(fail(&error.to_string()));
+        return Err(reject(txn, Some(command), &error.to_string()));
     }
     match txn.run(command, words) {
         Ok(Reply::Error(error)) | Err(Stop::Error(error)) => Err(fail(&error.to_string())),
@@ -100,6 +105,12 @@ fn execute(txn: &mut Txn<'_>, shared: &Shared, words: &[&[u8]]) -> mlua::Result<
             Err(Fault::Ended.into())
         }
     }
+}
+
+/// The error of a command that a script may not run, which is counted for `INFO`.
+fn reject(txn: &mut Txn<'_>, command: Option<&'static Command>, text: &str) -> mlua::Error {
+    txn.hub().count_rejected(command, &CommandError::from(text.to_owned()));
+    fail(text)
 }
 
 /// Why the client may not run a command of its script.

@@ -439,6 +439,9 @@ impl Draw {
     }
 }
 
+/// Only fields of a hash have values that a scan could leave out.
+pub(crate) const ONLY_FIELDS: CommandError = CommandError::text("ERR NOVALUES option can only be used in HSCAN");
+
 /// The options of a scan within a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScanOptions<'a> {
@@ -461,7 +464,7 @@ impl<'a> ScanOptions<'a> {
             } else if is(word, "NOVALUES") {
                 scan.no_values = has_values;
                 if !has_values {
-                    return Err(CommandError::text("ERR NOVALUES option can only be used in HSCAN"));
+                    return Err(ONLY_FIELDS);
                 }
             } else {
                 return Err(CommandError::Syntax);

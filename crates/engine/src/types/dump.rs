@@ -19,7 +19,7 @@ use crate::value::Value;
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
     generic("DUMP",     2, dump)   .reads() .key(1).doc("2.6.0", "The value of a key as a payload that RESTORE takes, here and in Redis."),
-    generic("RESTORE", -4, restore).writes().key(1).grows().dangerous().blind().doc("2.6.0", "Makes a key from a payload of DUMP, with an expiry in milliseconds or, as 0, without."),
+    generic("RESTORE", -4, restore).writes().key(1).grows().dangerous().blind().overwrites().doc("2.6.0", "Makes a key from a payload of DUMP, with an expiry in milliseconds or, as 0, without."),
     container("MEMORY", MEMORY).group(Group::Server).doc("4.0.0", "Commands about memory."),
 ];
 

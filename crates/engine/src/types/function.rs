@@ -16,6 +16,7 @@ use crate::libraries::{Change, Libraries, Library};
 use crate::rdb;
 use crate::script::{self, Call};
 use crate::txn::{Outcome, Stop, Txn};
+use crate::types::generic::LAZY_PIECES;
 use crate::types::standalone::wrong_subcommand;
 
 #[rustfmt::skip]
@@ -166,7 +167,7 @@ fn delete(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     if there { Ok(Reply::OK) } else { Err(CommandError::text("ERR Library not found").into()) }
 }
 
-/// `ASYNC` and `SYNC` are the same: libraries are few.
+/// `ASYNC` and `SYNC` are the same but for what `INFO` counts: libraries are few.
 fn flush(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     match args[2..] {
         [] => {}
@@ -174,14 +175,13 @@ fn flush(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         [_] => return Err(CommandError::text("ERR FUNCTION FLUSH only supports SYNC|ASYNC option").into()),
         _ => return Err(wrong_subcommand(args).into()),
     }
+    let functions = txn.libraries()?.functions();
+    if functions > LAZY_PIECES && args.get(2).is_some_and(|mode| is(mode, "ASYNC")) {
+        // They, and the interpreter they were in.
+        txn.hub().facts.freed_lazily += functions as u64 + 1;
+    }
     remove_all(txn)?;
     Ok(Reply::OK)
-}
-
-fn wrong_number(subcommand: &str) -> CommandError {
-    CommandError::from(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try FUNCTION HELP."
-    ))
 }
 
 fn remove_all(txn: &mut Txn<'_>) -> Result<(), Stop> {
@@ -279,7 +279,7 @@ enum Policy {
 
 impl Policy {
     fn parse(args: Args<'_>) -> Result<Self, CommandError> {
-        match args {
+        match &args[3..] {
             [] => Ok(Self::Append),
             [word] if is(word, "APPEND") => Ok(Self::Append),
             [word] if is(word, "REPLACE") => Ok(Self::Replace),
@@ -287,13 +287,13 @@ impl Policy {
             [_] => Err(CommandError::text(
                 "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
             )),
-            _ => Err(wrong_number("RESTORE")),
+            _ => Err(wrong_subcommand(args)),
         }
     }
 }
 
 fn restore(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let policy = Policy::parse(&args[3..])?;
+    let policy = Policy::parse(args)?;
     let limit = txn.hub().limits.libraries_bytes_max;
     let sources = rdb::restore_libraries(args[2], limit);
     let sources = sources.map_err(|error| CommandError::from(format!("ERR {error}")))?;

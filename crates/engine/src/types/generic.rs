@@ -16,14 +16,14 @@ use crate::moment::Random;
 use crate::scan_map::Cursor;
 use crate::sweep::Sweep;
 use crate::txn::{Deadline, Outcome, Stop, Txn};
-use crate::types::collection::{parse_cursor, scan_reply};
+use crate::types::collection::{ONLY_FIELDS, parse_cursor, scan_reply};
 use crate::value::{Type, Value};
 
 // UNLINK without keys is no error, unlike in Redis: clients of the REST protocol pass on an empty list.
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    generic("DEL",         -2, del)        .writes().keys(1, -1, 1)       .blind().doc("1.0.0", "Removes keys; counts those that were there."),
-    generic("UNLINK",      -1, del)        .writes().keys(1, -1, 1).fast().blind().doc("4.0.0", "Removes keys; counts those that were there."),
+    generic("DEL",         -2, del)        .writes().keys(1, -1, 1)       .blind().removes().overwrites().doc("1.0.0", "Removes keys; counts those that were there."),
+    generic("UNLINK",      -1, unlink)     .writes().keys(1, -1, 1).fast().blind().removes().overwrites().doc("4.0.0", "Removes keys; counts those that were there."),
     generic("EXISTS",      -2, exists)     .reads() .keys(1, -1, 1).fast().peeks().aside().doc("1.0.0", "How many of the keys are there, repeats counted."),
     generic("TOUCH",       -2, touch)      .reads() .keys(1, -1, 1).fast().peeks().doc("3.2.1", "How many of the keys are there; marks them as used."),
     generic("TYPE",         2, kind)       .reads() .key(1).fast()        .peeks().aside().doc("1.0.0", "The type of a key's value."),
@@ -36,9 +36,9 @@ pub(crate) const ROWS: &[Command] = &[
     generic("EXPIRETIME",   2, expiretime) .reads() .key(1).fast()        .aside().doc("7.0.0", "When a key dies, as a Unix time in seconds: -1 without an expiry, -2 without the key."),
     generic("PEXPIRETIME",  2, pexpiretime).reads() .key(1).fast()        .aside().doc("7.0.0", "When a key dies, as a Unix time in milliseconds: -1 without an expiry, -2 without the key."),
     generic("PERSIST",      2, persist)    .writes().key(1).fast()        .blind().doc("2.2.0", "Removes the expiry of a key."),
-    generic("RENAME",       3, rename)     .writes().keys(1, 2, 1)        .needs(Needs::ReadWrite, Needs::Write).doc("1.0.0", "Renames a key, over whatever has the new name."),
-    generic("RENAMENX",     3, renamenx)   .writes().keys(1, 2, 1).fast() .needs(Needs::ReadWrite, Needs::Write).doc("1.0.0", "Renames a key if nothing has the new name."),
-    generic("COPY",        -3, copy)       .writes().keys(1, 2, 1).grows().needs(Needs::Read, Needs::Write).doc("6.2.0", "Copies the value and expiry of a key to another key."),
+    generic("RENAME",       3, rename)     .writes().keys(1, 2, 1)        .needs(Needs::ReadWrite, Needs::Write).removes().overwrites().doc("1.0.0", "Renames a key, over whatever has the new name."),
+    generic("RENAMENX",     3, renamenx)   .writes().keys(1, 2, 1).fast() .needs(Needs::ReadWrite, Needs::Write).adds().removes().overwrites().doc("1.0.0", "Renames a key if nothing has the new name."),
+    generic("COPY",        -3, copy)       .writes().keys(1, 2, 1).grows().needs(Needs::Read, Needs::Write).overwrites().doc("6.2.0", "Copies the value and expiry of a key to another key."),
     generic("KEYS",         2, keys)       .reads().sweeps().dangerous()  .doc("1.0.0", "Every key that matches a pattern."),
     generic("SCAN",        -2, scan)       .reads().sweeps()              .doc("2.8.0", "A part of all keys, and the cursor to ask for the next part."),
     generic("RANDOMKEY",    1, randomkey)  .reads()                       .doc("1.0.0", "Any one key."),
@@ -50,6 +50,10 @@ const fn generic(name: &'static str, arity: i8, handler: Handler) -> Command {
     command(name, arity, handler).group(Group::Generic)
 }
 
+/// A value in more pieces than this is freed by a thread of its own in Redis.
+pub(super) const LAZY_PIECES: usize = 64;
+/// Bytes that a piece of a list holds there.
+const LIST_PIECE_BYTES: usize = 8 << 10;
 /// Keys that `KEYS` looks at in one step.
 const KEYS_STEP: usize = 1_000;
 /// Keys that a walk over all of them looks at before others get their turn; fewer where each may have to come from disk.
@@ -76,6 +80,31 @@ fn del(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         }
     }
     Ok(Reply::count(removed))
+}
+
+/// As [`del`]; counts what Redis would free behind the reply.
+fn unlink(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let mut many = 0;
+    for key in &args[1..] {
+        many += u64::from(txn.value(key)?.is_some_and(|value| pieces(value) > LAZY_PIECES));
+    }
+    txn.hub().facts.freed_lazily += many;
+    del(txn, args)
+}
+
+/// In how many pieces Redis keeps a value, near enough.
+fn pieces(value: &Value) -> usize {
+    match value {
+        Value::Hash(hash) if hash.encoding() == "hashtable" => hash.len(),
+        Value::Set(set) if set.encoding() == "hashtable" => set.len(),
+        Value::ZSet(zset) if zset.encoding() == "skiplist" => zset.len(),
+        Value::List(list) => list.iter().map(Blob::len).sum::<usize>() / LIST_PIECE_BYTES,
+        Value::Stream(stream) => {
+            let pending: usize = stream.groups().map(|(_, group)| 1 + group.pending_count()).sum();
+            stream.nodes().len() + pending
+        }
+        _ => 1,
+    }
 }
 
 /// Counts as use even where the client has asked that nothing does.
@@ -322,6 +351,7 @@ impl<'a> Scan<'a> {
                 }
                 () if is(word, "TYPE") => scan.kind = Some(options.value()?),
                 () if is(word, "WITHTYPE") => scan.with_type = true,
+                () if is(word, "NOVALUES") => return Err(ONLY_FIELDS),
                 () => return Err(CommandError::Syntax),
             }
         }

@@ -140,7 +140,9 @@ fn clients(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
 
 fn memory(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     let dataset = txn.space().memory_bytes() as u64;
-    let libraries = txn.libraries().map_or((0, 0), |libraries| (libraries.len(), libraries.functions()));
+    let libraries = txn
+        .libraries()
+        .map_or((0, 0, 0), |libraries| (libraries.len(), libraries.functions(), libraries.bytes() as u64));
     let hub = txn.hub();
     let used = MEMORY_BASE + dataset;
     let resident = hub.facts.resident_bytes.map_or(0, |resident_bytes| resident_bytes());
@@ -159,9 +161,9 @@ fn memory(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     lines.put("number_of_cached_scripts", hub.scripts());
     lines.put("number_of_functions", libraries.1);
     lines.put("number_of_libraries", libraries.0);
-    lines.put("used_memory_vm_functions", 0);
-    lines.bytes("used_memory_vm_total", 0);
-    lines.put("used_memory_functions", 0);
+    lines.put("used_memory_vm_functions", libraries.2);
+    lines.bytes("used_memory_vm_total", libraries.2);
+    lines.put("used_memory_functions", libraries.2);
     lines.bytes("used_memory_scripts", 0);
     lines.bytes("maxmemory", hub.settings.maxmemory);
     lines.put("maxmemory_policy", config::value(hub, "maxmemory-policy"));
@@ -181,7 +183,8 @@ fn memory(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
         0,
     );
     lines.put("mem_allocator", "mimalloc");
-    lines.all(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"], 0);
+    lines.all(&["active_defrag_running", "lazyfree_pending_objects"], 0);
+    lines.put("lazyfreed_objects", hub.facts.freed_lazily);
 }
 
 /// A size as people read it: `1.50M`.
@@ -225,14 +228,14 @@ fn persistence(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
 fn stats(txn: &mut Txn<'_>, lines: &mut Lines<'_>) {
     let loads = txn.space().loads();
     let hub = txn.hub();
-    let received: u64 = hub.clients.values().map(|client| client.received_bytes).sum();
-    let sent: u64 = hub.clients.values().map(|client| client.sent_bytes).sum();
+    let carried = hub.clients.values().map(|client| client.traffic.bytes());
+    let (received, sent) = carried.fold(hub.gone_bytes, |sum, bytes| (sum.0 + bytes.0, sum.1 + bytes.1));
     let facts = &hub.facts;
     lines.put("total_connections_received", facts.connections);
     lines.put("total_commands_processed", facts.commands);
     lines.put("instantaneous_ops_per_sec", 0);
-    lines.put("total_net_input_bytes", hub.gone_bytes.0 + received);
-    lines.put("total_net_output_bytes", hub.gone_bytes.1 + sent);
+    lines.put("total_net_input_bytes", received);
+    lines.put("total_net_output_bytes", sent);
     lines.all(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"], 0);
     lines.all(&["instantaneous_input_kbps", "instantaneous_output_kbps"], "0.00");
     lines.all(&["instantaneous_input_repl_kbps", "instantaneous_output_repl_kbps"], "0.00");

@@ -63,6 +63,11 @@ fn flush(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         [word] if is(word, "ASYNC") || is(word, "SYNC") => {}
         _ => return Err(CommandError::Syntax.into()),
     }
+    // In a transaction Redis waits for that, unless it is told not to.
+    if txn.may_block() || args.get(1).is_some_and(|word| is(word, "ASYNC")) {
+        let keys = txn.space().len();
+        txn.hub().facts.freed_lazily += keys;
+    }
     txn.flush();
     Ok(Reply::OK)
 }
@@ -236,6 +241,10 @@ fn keys_of(inner: Args<'_>) -> Result<(&'static Command, Vec<&[u8]>), CommandErr
         }
         Err(_) => return Err(CommandError::text("ERR Invalid command specified")),
     };
+    if !row.counts_its_keys(inner) {
+        let unreadable = CommandError::text("ERR Invalid arguments specified for command");
+        return if row.is_script() { Ok((row, Vec::new())) } else { Err(unreadable) };
+    }
     let keys: Vec<&[u8]> = row.keys_of(inner).collect();
     if keys.is_empty() && !row.is_script() {
         let error = if row.keys.are_named() {
@@ -255,23 +264,33 @@ fn command_getkeys(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 fn command_getkeysandflags(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let inner = &args[2..];
-    let (row, _) = keys_of(inner)?;
-    let pairs = row.keys_and_needs(inner).map(|(key, needs)| {
-        let flags = flags_of(needs, row.effect).iter().map(|flag| Reply::status(flag));
+    let (row, keys) = keys_of(inner)?;
+    let pairs = row.keys_and_needs(inner).take(keys.len()).map(|(key, needs)| {
+        let flags = flags_of(needs, row).into_iter().map(Reply::status);
         Reply::Array(vec![Reply::bulk(key), Reply::Set(flags.collect())])
     });
     Ok(Reply::Array(pairs.collect()))
 }
 
-/// What a command does to a key, in Redis's words. Whether it adds or takes away is not said in its row.
-const fn flags_of(needs: Needs, effect: Effect) -> &'static [&'static str] {
-    match (needs, effect) {
-        (Needs::Read, _) => &["RO", "access"],
-        (Needs::Write, _) => &["OW", "update"],
-        (Needs::ReadWrite, _) => &["RW", "access", "update"],
-        (Needs::Nothing, Effect::Writes) => &["RW", "update"],
-        (Needs::Nothing, _) => &["RO"],
-    }
+/// What a command does to a key, in Redis's words: whether it reads and writes it, and what becomes of what it holds.
+fn flags_of(needs: Needs, row: &Command) -> Vec<&'static str> {
+    let writes = row.effect == Effect::Writes;
+    let changes = match needs {
+        _ if !writes => None,
+        Needs::Read => None,
+        Needs::Write if row.does_add() => Some("insert"),
+        Needs::Write if row.does_remove() && !row.reads_and_writes() => Some("delete"),
+        Needs::ReadWrite if row.does_remove() => Some("delete"),
+        Needs::Nothing | Needs::Write | Needs::ReadWrite => Some("update"),
+    };
+    let mode = match (needs, changes) {
+        (_, None) => "RO",
+        (Needs::Write, Some("delete")) if row.does_overwrite() => "RM",
+        (Needs::Write, _) if row.does_overwrite() => "OW",
+        _ => "RW",
+    };
+    let reads = needs.read().then_some("access");
+    [Some(mode), reads, changes].into_iter().flatten().collect()
 }
 
 fn command_help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {

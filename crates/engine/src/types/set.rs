@@ -22,23 +22,23 @@ use crate::value::{Kind, Tagged};
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    set("SADD",        -3, sadd)       .writes().key(1).fast().grows()    .blind().doc("1.0.0", "Adds members; counts the new ones."),
-    set("SREM",        -3, srem)       .writes().key(1).fast()            .blind().doc("1.0.0", "Removes members; counts those that were there."),
+    set("SADD",        -3, sadd)       .writes().key(1).fast().grows()    .blind().adds().doc("1.0.0", "Adds members; counts the new ones."),
+    set("SREM",        -3, srem)       .writes().key(1).fast()            .blind().removes().doc("1.0.0", "Removes members; counts those that were there."),
     set("SCARD",        2, scard)      .reads() .key(1).fast()            .peeks().doc("1.0.0", "How many members there are."),
     set("SISMEMBER",    3, sismember)  .reads() .key(1).fast()            .peeks().doc("1.0.0", "Whether a member is there."),
     set("SMISMEMBER",  -3, smismember) .reads() .key(1).fast()            .doc("6.2.0", "Whether each of several members is there."),
     set("SMEMBERS",     2, smembers)   .reads() .key(1)                   .doc("1.0.0", "Every member."),
-    set("SMOVE",        4, smove)      .writes().keys(1, 2, 1).fast()     .needs(Needs::ReadWrite, Needs::Write).doc("1.0.0", "Moves a member from one set to another."),
-    set("SPOP",        -2, spop)       .writes().key(1).fast()            .doc("1.0.0", "Removes random members and returns them."),
+    set("SMOVE",        4, smove)      .writes().keys(1, 2, 1).fast()     .needs(Needs::ReadWrite, Needs::Write).adds().removes().doc("1.0.0", "Moves a member from one set to another."),
+    set("SPOP",        -2, spop)       .writes().key(1).fast()            .removes().doc("1.0.0", "Removes random members and returns them."),
     set("SRANDMEMBER", -2, srandmember).reads() .key(1)                   .doc("1.0.0", "Random members."),
     set("SINTER",      -2, sinter)     .reads() .keys(1, -1, 1)           .doc("1.0.0", "The members that all of several sets have."),
     set("SUNIONCARD",  -3, sunioncard) .reads() .count_at(1)              .doc("8.10.0", "How many members several sets have together, counted up to a limit."),
     set("SINTERCARD",  -3, sintercard) .reads() .count_at(1)              .doc("7.0.0", "How many members all of several sets have, counted up to a limit."),
-    set("SINTERSTORE", -3, sinterstore).writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).doc("1.0.0", "Stores the members that all of several sets have."),
+    set("SINTERSTORE", -3, sinterstore).writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).overwrites().doc("1.0.0", "Stores the members that all of several sets have."),
     set("SUNION",      -2, sunion)     .reads() .keys(1, -1, 1)           .doc("1.0.0", "The members that any of several sets has."),
-    set("SUNIONSTORE", -3, sunionstore).writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).doc("1.0.0", "Stores the members that any of several sets has."),
+    set("SUNIONSTORE", -3, sunionstore).writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).overwrites().doc("1.0.0", "Stores the members that any of several sets has."),
     set("SDIFF",       -2, sdiff)      .reads() .keys(1, -1, 1)           .doc("1.0.0", "The members of one set that none of the others has."),
-    set("SDIFFSTORE",  -3, sdiffstore) .writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).doc("1.0.0", "Stores the members of one set that none of the others has."),
+    set("SDIFFSTORE",  -3, sdiffstore) .writes().keys(1, -1, 1).grows()   .needs(Needs::Write, Needs::Read).overwrites().doc("1.0.0", "Stores the members of one set that none of the others has."),
     set("SSCAN",       -3, sscan)      .reads() .key(1)                   .doc("2.8.0", "Walks the members in steps."),
 ];
 
@@ -339,29 +339,11 @@ fn sinter(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     Ok(reply(inter(txn, &args[1..], usize::MAX)?))
 }
 
-fn sintercard(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+/// `numkeys key … [LIMIT limit]`, and words that mean nothing here: the keys, and how far to count.
+fn counted<'a>(args: Args<'a>, ignored: &[&str]) -> Result<(Args<'a>, usize), CommandError> {
     let count = positive(args[1], "ERR numkeys should be greater than 0")?;
     let Some((keys, rest)) = args[2..].split_at_checked(count) else {
-        return Err(CommandError::text("ERR Number of keys can't be greater than number of args").into());
-    };
-    let mut options = Options::new(rest);
-    let mut limit = 0;
-    while let Some(word) = options.next() {
-        if !is(word, "LIMIT") {
-            return Err(CommandError::Syntax.into());
-        }
-        let value = parse_integer(options.value()?).and_then(|limit| usize::try_from(limit).ok());
-        limit = value.ok_or(CommandError::text("ERR LIMIT can't be negative"))?;
-    }
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    Ok(Reply::count(inter(txn, keys, limit)?.len()))
-}
-
-/// Exactly, also where an estimate would do.
-fn sunioncard(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let count = positive(args[1], "ERR numkeys should be greater than 0")?;
-    let Some((keys, rest)) = args[2..].split_at_checked(count) else {
-        return Err(CommandError::text("ERR Number of keys can't be greater than number of args").into());
+        return Err(CommandError::text("ERR Number of keys can't be greater than number of args"));
     };
     let mut options = Options::new(rest);
     let mut limit = 0;
@@ -369,14 +351,24 @@ fn sunioncard(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         if is(word, "LIMIT") {
             let value = parse_integer(options.value()?).and_then(|limit| usize::try_from(limit).ok());
             limit = value.ok_or(CommandError::text("ERR LIMIT can't be negative"))?;
-        } else if !is(word, "APPROX") {
-            return Err(CommandError::Syntax.into());
+        } else if !ignored.iter().any(|known| is(word, known)) {
+            return Err(CommandError::Syntax);
         }
     }
-    let most = if limit == 0 { usize::MAX } else { limit };
+    Ok((keys, if limit == 0 { usize::MAX } else { limit }))
+}
+
+fn sintercard(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let (keys, limit) = counted(args, &[])?;
+    Ok(Reply::count(inter(txn, keys, limit)?.len()))
+}
+
+/// Exactly, also where an estimate would do.
+fn sunioncard(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let (keys, limit) = counted(args, &["APPROX"])?;
     let mut seen = HashSet::new();
     for member in sets(txn, keys)?.into_iter().flatten().flat_map(Set::iter) {
-        if seen.len() >= most {
+        if seen.len() >= limit {
             break;
         }
         seen.insert(member.as_slice());

@@ -20,7 +20,7 @@ use crate::value::{Kind, Tagged, Value};
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    generic("SORT",    -2, sort)   .writes().key(1).store_from(2).grows().dangerous().shows().within(&["list", "set", "sortedset"]).doc("1.0.0", "The elements of a list, set or sorted set in order; stores them if asked."),
+    generic("SORT",    -2, sort)   .writes().key(1).store_from(2).grows().dangerous().shows().within(&["list", "set", "sortedset"]).overwrites().doc("1.0.0", "The elements of a list, set or sorted set in order; stores them if asked."),
     generic("SORT_RO", -2, sort_ro).reads() .key(1).moves()       .dangerous().within(&["list", "set", "sortedset"]).doc("7.0.0", "The elements of a list, set or sorted set in order."),
 ];
 

@@ -8,7 +8,7 @@
 
 use dormouse_proto::{Args, Blob, CommandError, Reply, parse_integer};
 
-use crate::args::{integer, is};
+use crate::args::{Options, integer, is};
 use crate::command::{Command, Group, Handler, command, container};
 use crate::table::by_name;
 use crate::txn::{Outcome, Txn};
@@ -85,7 +85,7 @@ fn help(_: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 /// A key that is missing need not be moved; others cannot.
 fn migrate(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let keys = args.iter().position(|word| is(word, "KEYS")).map_or(&args[3..4], |at| &args[at + 1..]);
+    let keys = migrated(args)?;
     for index in [4, 5] {
         integer(args[index])?;
     }
@@ -95,6 +95,29 @@ fn migrate(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         }
     }
     Ok(Reply::status("NOKEY"))
+}
+
+/// The keys that `MIGRATE` is about.
+fn migrated(args: Args<'_>) -> Result<Args<'_>, CommandError> {
+    let mut options = Options::new(&args[6..]);
+    while let Some(word) = options.next() {
+        match () {
+            () if is(word, "COPY") || is(word, "REPLACE") => {}
+            () if is(word, "AUTH") => drop(options.value()?),
+            () if is(word, "AUTH2") => {
+                options.value()?;
+                options.value()?;
+            }
+            () if is(word, "KEYS") && !args[3].is_empty() => {
+                return Err(CommandError::text(
+                    "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string",
+                ));
+            }
+            () if is(word, "KEYS") => return Ok(options.rest()),
+            () => return Err(CommandError::Syntax),
+        }
+    }
+    Ok(&args[3..4])
 }
 
 fn role(_: &mut Txn<'_>, _: Args<'_>) -> Outcome {

@@ -23,7 +23,7 @@ pub(crate) const ROWS: &[Command] = &[
     bitmap("GETBIT",       3, getbit)             .reads() .key(1).fast()        .doc("2.2.0", "The value of one bit."),
     bitmap("BITCOUNT",    -2, bitcount)           .reads() .key(1)               .doc("2.6.0", "The number of bits that are set, in a range if asked."),
     bitmap("BITPOS",      -3, bitpos)             .reads() .key(1)               .doc("2.8.7", "The position of the first bit that is set, or clear, in a range if asked."),
-    bitmap("BITOP",       -4, combine::bitop)     .writes().keys(2, -1, 1).grows().needs(Needs::Write, Needs::Read).doc("2.6.0", "Combines bitmaps bit by bit and stores the result."),
+    bitmap("BITOP",       -4, combine::bitop)     .writes().keys(2, -1, 1).grows().needs(Needs::Write, Needs::Read).overwrites().doc("2.6.0", "Combines bitmaps bit by bit and stores the result."),
     bitmap("BITFIELD",    -2, field::bitfield)    .writes().key(1).grows()       .needs_by(field::needs).doc("3.2.0", "Reads, sets and increments integers of any width at any bit."),
     bitmap("BITFIELD_RO", -2, field::bitfield_ro) .reads() .key(1).fast()        .doc("6.0.0", "Reads integers of any width at any bit."),
 ];

@@ -25,10 +25,10 @@ pub(crate) const ROWS: &[Command] = &[
     geo("GEODIST",              -4, geodist)                     .reads() .key(1)                  .doc("3.2.0", "The distance between two members."),
     geo("GEOHASH",              -2, geohash)                     .reads() .key(1)                  .doc("3.2.0", "Members as geohashes of 11 characters."),
     geo("GEOSEARCH",            -7, search::geosearch)           .reads() .key(1)                  .doc("6.2.0", "Members within a circle or a rectangle."),
-    geo("GEOSEARCHSTORE",       -8, search::geosearchstore)      .writes().keys(1, 2, 1).grows()   .needs(Needs::Write, Needs::Read).doc("6.2.0", "Stores the members within a circle or a rectangle."),
-    geo("GEORADIUS",            -6, search::georadius)           .writes().key(1).store_from(6).grows().shows().doc("3.2.0", "Members within a circle; stores them if asked."),
+    geo("GEOSEARCHSTORE",       -8, search::geosearchstore)      .writes().keys(1, 2, 1).grows()   .needs(Needs::Write, Needs::Read).overwrites().doc("6.2.0", "Stores the members within a circle or a rectangle."),
+    geo("GEORADIUS",            -6, search::georadius)           .writes().key(1).store_from(6).grows().shows().overwrites().doc("3.2.0", "Members within a circle; stores them if asked."),
     geo("GEORADIUS_RO",         -6, search::georadius_ro)        .reads() .key(1)                  .doc("3.2.10", "Members within a circle."),
-    geo("GEORADIUSBYMEMBER",    -5, search::georadiusbymember)   .writes().key(1).store_from(5).grows().shows().doc("3.2.0", "Members within a circle around a member; stores them if asked."),
+    geo("GEORADIUSBYMEMBER",    -5, search::georadiusbymember)   .writes().key(1).store_from(5).grows().shows().overwrites().doc("3.2.0", "Members within a circle around a member; stores them if asked."),
     geo("GEORADIUSBYMEMBER_RO", -5, search::georadiusbymember_ro).reads() .key(1)                  .doc("3.2.10", "Members within a circle around a member."),
 ];
 

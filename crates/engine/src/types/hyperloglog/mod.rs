@@ -20,7 +20,7 @@ use crate::types::string::Splice;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Command] = &[
-    hyperloglog("PFADD",   -2, pfadd)  .writes().key(1).fast().grows()   .blind().doc("2.8.9", "Adds elements; whether the estimate may have changed."),
+    hyperloglog("PFADD",   -2, pfadd)  .writes().key(1).fast().grows()   .blind().adds().doc("2.8.9", "Adds elements; whether the estimate may have changed."),
     hyperloglog("PFCOUNT", -2, pfcount).reads() .keys(1, -1, 1)          .doc("2.8.9", "The estimated number of distinct elements in any of the keys."),
     hyperloglog("PFMERGE", -2, pfmerge).writes().keys(1, -1, 1).grows()  .needs(Needs::ReadWrite, Needs::Read).doc("2.8.9", "Merges HyperLogLogs into the first."),
     hyperloglog("PFDEBUG", 3, pfdebug).writes().key(2).grows().admin()   .doc("2.8.9", "Looks into a HyperLogLog: ENCODING, GETREG, DECODE, TODENSE."),

@@ -38,7 +38,7 @@ pub(crate) const ROWS: &[Command] = &[
     json("JSON.MGET",      -3, read::mget)       .reads() .keys(1, -2, 1)       .doc("RedisJSON 1.0", "The values at a path in several documents."),
     json("JSON.MSET",      -4, write::mset)      .writes().keys(1, -1, 3).grows().doc("RedisJSON 2.6", "Sets values in several documents, all or none."),
     json("JSON.MERGE",      4, write::merge)     .writes().key(1).grows()       .doc("RedisJSON 2.6", "Merges a document into the values at a path, as RFC 7386 says."),
-    json("JSON.DEL",       -2, write::del)       .writes().key(1)               .doc("RedisJSON 1.0", "Removes the values at a path; counts them."),
+    json("JSON.DEL",       -2, write::del)       .writes().key(1)               .removes().doc("RedisJSON 1.0", "Removes the values at a path; counts them."),
     json("JSON.FORGET",    -2, write::del)       .writes().key(1)               .doc("RedisJSON 1.0", "Removes the values at a path; another name of JSON.DEL."),
     json("JSON.CLEAR",     -2, write::clear)     .writes().key(1)               .doc("RedisJSON 2.0", "Empties arrays and objects and sets numbers to 0; counts those it changed."),
     json("JSON.TYPE",      -2, read::kind)       .reads() .key(1)               .doc("RedisJSON 1.0", "The types of the values at a path."),
