@@ -5,6 +5,7 @@ use dormouse_proto::{Args, Blob, CommandError, Reply};
 use super::producers;
 use super::{ConsumerGroup, Delivery, Id, Stream, entry_reply};
 use crate::args::{Options, is};
+use crate::client::Door;
 use crate::txn::{Outcome, Txn};
 
 /// Entries and pending entries that `FULL` shows unless told otherwise.
@@ -159,9 +160,15 @@ pub(super) fn groups(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
 
 /// A group that is missing has no consumers, as with Upstash; Redis has an error for it.
 pub(super) fn consumers(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    // There a group that is missing has none.
+    let over_rest = txn.client().door == Door::Rest;
     let now_ms = txn.now_ms();
     let stream = txn.get::<Stream>(args[2])?.ok_or(CommandError::NoSuchKey)?;
-    let consumers = stream.group(args[3]).into_iter().flat_map(ConsumerGroup::consumers);
+    let group = stream.group(args[3]);
+    if group.is_none() && !over_rest {
+        return Err(super::groups::no_such_group(args[2], args[3]).into());
+    }
+    let consumers = group.into_iter().flat_map(ConsumerGroup::consumers);
     let consumers = consumers.map(|(name, consumer)| {
         let since = |ms: u64| Reply::Integer(now_ms.saturating_sub(ms) as i64);
         map(vec![

@@ -328,6 +328,34 @@ fn rule(text: &[u8], most: u32, error: &'static str) -> Result<u32, CommandError
     number.ok_or(CommandError::text(error))
 }
 
+/// `key pid iid id`: remembers an entry that is there by a name, as if it had been sent with that.
+pub(super) fn xidmprecord(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
+    let (pid, iid) = (args[2], args[3]);
+    if pid.is_empty() {
+        return Err(CommandError::text("ERR IDMP requires a non-empty producer ID").into());
+    }
+    if iid.is_empty() {
+        return Err(CommandError::text("ERR IDMP requires a non-empty idempotent ID").into());
+    }
+    let id = Id::parse(args[4], 0)?;
+    let (rules, now_ms) = (txn.hub().settings.idmp, txn.now_ms());
+    let stream = txn.get::<Stream>(args[1])?.ok_or(CommandError::NoSuchKey)?;
+    if stream.entry(id).is_none() {
+        return Err(CommandError::text("ERR The specified stream ID was deleted or doesn't exist").into());
+    }
+    let known = stream.producers().and_then(|producers| producers.find(pid, iid));
+    if known.is_some_and(|known| known != id) {
+        let text = "ERR The specified IDMP producer-id/idempotent-id pair maps to a different stream ID";
+        return Err(CommandError::text(text).into());
+    }
+    if known.is_none() {
+        let sender = Sender { pid, iid: Some(iid) };
+        let changes = sender.sends(Some(stream), &[], rules, now_ms).remember(id);
+        super::apply(txn, args[1], changes)?;
+    }
+    Ok(Reply::OK)
+}
+
 /// `key [IDMP-DURATION seconds] [IDMP-MAXSIZE count]`: a rule that changes forgets all names.
 pub(super) fn xcfgset(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut options = Options::new(&args[2..]);

@@ -56,11 +56,15 @@ fn range(txn: &mut Txn<'_>, args: Args<'_>, from: Id, to: Id, back: bool) -> Out
     })
 }
 
-/// `[GROUP group consumer] [COUNT count] [BLOCK milliseconds] [CLAIM min-idle] [NOACK] STREAMS key … id …`
+/// `[GROUP group consumer] [COUNT count] [MAXCOUNT count] [MAXSIZE bytes] [BLOCK milliseconds] [CLAIM min-idle] [NOACK] STREAMS
+/// key … id …`
 struct Request<'a> {
     args: Args<'a>,
     group: Option<(&'a [u8], &'a [u8])>,
+    /// Most entries of one stream.
     count: usize,
+    /// What all streams may show together.
+    room: Room,
     /// How long to wait if at all; for ever is `Some(None)`.
     #[expect(clippy::option_option, reason = "not to wait, and to wait without end, are two things")]
     block: Option<Option<u64>>,
@@ -78,6 +82,7 @@ impl<'a> Request<'a> {
             args,
             group: None,
             count: usize::MAX,
+            room: Room { entries: usize::MAX, bytes: usize::MAX, is_untouched: true },
             block: None,
             claim_ms: None,
             no_ack: false,
@@ -89,6 +94,14 @@ impl<'a> Request<'a> {
             match () {
                 () if is(word, "BLOCK") && more > 0 => request.block = Some(block_ms(options.value()?)?),
                 () if is(word, "COUNT") && more > 0 => request.count = count_or_all(options.integer()?),
+                () if is(word, "MAXCOUNT") && more > 0 => {
+                    let error = CommandError::text("ERR MAXCOUNT must be a positive integer");
+                    request.room.entries = at_least_one(options.integer()?, error)?;
+                }
+                () if is(word, "MAXSIZE") && more > 0 => {
+                    let error = CommandError::text("ERR MAXSIZE must be a positive integer");
+                    request.room.bytes = at_least_one(options.integer()?, error)?;
+                }
                 () if is(word, "STREAMS") && more > 0 => {
                     let rest = options.rest();
                     if !more.is_multiple_of(2) {
@@ -118,6 +131,10 @@ impl<'a> Request<'a> {
         if grouped && request.group.is_none() {
             return Err(CommandError::text("ERR Missing GROUP option for XREADGROUP"));
         }
+        if request.count != usize::MAX && request.room.entries < request.count {
+            return Err(CommandError::text("ERR MAXCOUNT must be greater than or equal to COUNT"));
+        }
+        request.count = request.count.min(request.room.entries);
         Ok(request)
     }
 
@@ -165,6 +182,50 @@ impl<'a> Request<'a> {
     }
 }
 
+fn at_least_one(count: i64, error: CommandError) -> Result<usize, CommandError> {
+    usize::try_from(count).ok().filter(|&count| count > 0).ok_or(error)
+}
+
+/// What a read may still show.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    entries: usize,
+    /// Bytes as RESP2 writes entries.
+    bytes: usize,
+    /// The first entry is shown however large it is.
+    is_untouched: bool,
+}
+
+impl Room {
+    /// Whether an entry is to be shown; it has taken its room then. Once one is not, none is.
+    fn takes(&mut self, entry: &Reply) -> bool {
+        if self.entries == 0 {
+            return false;
+        }
+        self.entries -= 1;
+        if self.bytes != usize::MAX {
+            let Some(left) = self.bytes.checked_sub(wire_bytes(entry)).or(self.is_untouched.then_some(0)) else {
+                self.entries = 0;
+                return false;
+            };
+            self.bytes = left;
+        }
+        self.is_untouched = false;
+        true
+    }
+}
+
+/// How long the reply that shows an entry is in RESP2.
+fn wire_bytes(reply: &Reply) -> usize {
+    let header = |count: usize| 3 + itoa::Buffer::new().format(count).len();
+    match reply {
+        Reply::Array(items) => header(items.len()) + items.iter().map(wire_bytes).sum::<usize>(),
+        Reply::Bulk(text) => header(text.len()) + text.len() + 2,
+        Reply::Integer(number) => 3 + itoa::Buffer::new().format(*number).len(),
+        _ => header(0),
+    }
+}
+
 fn claim_ms(text: &[u8]) -> Result<u64, CommandError> {
     let millis =
         dormouse_proto::parse_integer(text).ok_or(CommandError::text("ERR min-idle-time is not an integer"))?;
@@ -196,7 +257,7 @@ fn block_ms(text: &[u8]) -> Result<Option<u64>, CommandError> {
 }
 
 pub(super) fn xread(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let request = Request::of(txn, args, false)?;
+    let mut request = Request::of(txn, args, false)?;
     let mut ids = Vec::with_capacity(request.ids.len());
     for (key, id) in request.streams() {
         let stream = txn.get_awaited::<Stream>(key)?;
@@ -216,8 +277,8 @@ pub(super) fn xread(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut found = Vec::new();
     for (key, id) in request.keys.iter().zip(&ids) {
         let Some((stream, from)) = txn.get_awaited::<Stream>(key)?.zip(id.next()) else { continue };
-        let entries: Vec<_> =
-            stream.range(from, Id::MAX).take(request.count).map(|entry| entry_reply(&entry)).collect();
+        let entries = stream.range(from, Id::MAX).take(request.count).map(|entry| entry_reply(&entry));
+        let entries: Vec<_> = entries.take_while(|entry| request.room.takes(entry)).collect();
         if !entries.is_empty() {
             found.push((Reply::bulk(key), Reply::Array(entries)));
         }
@@ -236,7 +297,7 @@ struct Plan {
 }
 
 pub(super) fn xreadgroup(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
-    let request = Request::of(txn, args, true)?;
+    let mut request = Request::of(txn, args, true)?;
     let ids = request.streams().map(|(key, id)| asked(txn, &request, key, id)).collect::<Result<Vec<_>, _>>()?;
     for (key, id) in request.keys.iter().zip(&ids) {
         if id.is_none() && !request.no_ack {
@@ -244,13 +305,17 @@ pub(super) fn xreadgroup(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
         }
     }
     let mut found = Vec::new();
+    // That something pending was shown once more is nothing that INFO counts.
+    let mut slight = true;
     for (key, id) in request.keys.iter().zip(ids) {
         // One by one: whoever names a stream twice sees the second time what the first has left.
-        let Plan { entries, changes, makes_consumer, .. } = plan(txn, &request, key, id)?;
+        let Plan { entries, changes, makes_consumer, .. } = plan(txn, &mut request, key, id)?;
+        slight &= id.is_some() && !makes_consumer;
         super::apply(txn, key, changes)?;
         announce_consumer(txn, key, makes_consumer);
         found.extend(entries.map(|entries| (Reply::bulk(key), Reply::Array(entries))));
     }
+    txn.slight = slight;
     if found.is_empty() { request.nothing(txn, None) } else { Ok(Reply::Keyed(found)) }
 }
 
@@ -276,7 +341,7 @@ fn asked(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: &[u8]) -> Res
     }
 }
 
-fn plan(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: Option<Id>) -> Result<Plan, Stop> {
+fn plan(txn: &mut Txn<'_>, request: &mut Request<'_>, key: &[u8], id: Option<Id>) -> Result<Plan, Stop> {
     let now_ms = txn.now_ms();
     // Clients of the REST protocol that never acknowledge expect to leave no consumer behind.
     let passes_by = request.no_ack && txn.client().door == Door::Rest;
@@ -297,18 +362,22 @@ fn plan(txn: &mut Txn<'_>, request: &Request<'_>, key: &[u8], id: Option<Id>) ->
 }
 
 /// What is pending with a consumer above an id. Entries that are gone show as nothing.
-fn history(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, id: Id, now_ms: u64) -> Plan {
+fn history(request: &mut Request<'_>, stream: &Stream, group: &ConsumerGroup, id: Id, now_ms: u64) -> Plan {
     let (name, consumer) = request.group.unwrap_or_default();
     let (mut entries, mut deliveries) = (Vec::new(), Vec::new());
     let known = group.consumer(consumer).zip(id.next());
     let pending = known.into_iter().flat_map(|(consumer, from)| consumer.pending(from));
     for id in pending.take(request.count) {
-        if let Some(entry) = stream.entry(id) {
-            entries.push(entry_reply(&entry));
+        let entry = stream.entry(id);
+        let gone = || Reply::Array(vec![Reply::Bulk(id.text()), Reply::NullArray]);
+        let shown = entry.as_ref().map_or_else(gone, entry_reply);
+        if !request.room.takes(&shown) {
+            break;
+        }
+        entries.push(shown);
+        if entry.is_some() {
             let count = once_more(group.delivery(id).map_or(0, |delivery| delivery.count));
             deliveries.push((id, Some(Delivery::to(consumer, now_ms, count))));
-        } else {
-            entries.push(Reply::Array(vec![Reply::Bulk(id.text()), Reply::NullArray]));
         }
     }
     let changes = if deliveries.is_empty() { Vec::new() } else { vec![Change::pending(name, deliveries)] };
@@ -325,7 +394,7 @@ fn claimed_reply(entry: &Entry<'_>, idle_ms: u64, count: u64) -> Reply {
 /// What others have left for long, the longest first, and nobody's before that: the entries to show, and what becomes of them.
 /// Those that are gone are pending no longer.
 fn claims(
-    request: &Request<'_>,
+    request: &mut Request<'_>,
     stream: &Stream,
     group: &ConsumerGroup,
     now_ms: u64,
@@ -340,14 +409,18 @@ fn claims(
             deliveries.insert(id, None);
             continue;
         };
-        entries.push(claimed_reply(&entry, delivery.idle_ms(now_ms).unwrap_or(now_ms), delivery.count));
+        let shown = claimed_reply(&entry, delivery.idle_ms(now_ms).unwrap_or(now_ms), delivery.count);
+        if !request.room.takes(&shown) {
+            break;
+        }
+        entries.push(shown);
         deliveries.insert(id, Some(Delivery::to(consumer, now_ms, once_more(delivery.count))));
     }
     (entries, deliveries)
 }
 
 /// What a group has not read yet, if there is anything, behind what others have left.
-fn new_entries(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, now_ms: u64) -> Plan {
+fn new_entries(request: &mut Request<'_>, stream: &Stream, group: &ConsumerGroup, now_ms: u64) -> Plan {
     let (name, consumer) = request.group.unwrap_or_default();
     let (mut entries, mut deliveries) = claims(request, stream, group, now_ms);
     let claims = deliveries.values().any(Option::is_some);
@@ -355,10 +428,15 @@ fn new_entries(request: &Request<'_>, stream: &Stream, group: &ConsumerGroup, no
     let (mut last, mut read) = (group.last_id, group.read);
     let new = last.next().into_iter().flat_map(|from| stream.range(from, Id::MAX));
     for entry in new.take(request.count - entries.len()) {
+        let claims = request.claim_ms.is_some();
+        let shown = if claims { claimed_reply(&entry, 0, 0) } else { entry_reply(&entry) };
+        if !request.room.takes(&shown) {
+            break;
+        }
         read = stream.read_on(read, last, entry.id);
         last = entry.id;
         ids.push(entry.id);
-        entries.push(if request.claim_ms.is_some() { claimed_reply(&entry, 0, 0) } else { entry_reply(&entry) });
+        entries.push(shown);
     }
     let moves = !ids.is_empty();
     if !request.no_ack {
