@@ -629,7 +629,9 @@ impl Database {
             // Memory may go ahead of a log that takes nothing more by what any reader would do to it again.
             state.seq += 1;
             let lsn = state.position_of(done.seen, &self.log);
-            state.commits.push_back((state.seq, lsn));
+            // Whoever sees several transactions asks for the newest, so none may stand behind one before it.
+            let newest = state.commits.back().map_or(Lsn(0), |&(_, lsn)| lsn);
+            state.commits.push_back((state.seq, lsn.max(newest)));
             lsn
         } else {
             state.seq += 1;
@@ -685,7 +687,8 @@ impl Database {
     }
 
     fn reap_held(&self, state: &mut State, moment: Moment) -> bool {
-        if self.log.has_failed() || state.hub.leaves_dead {
+        // After the log has failed memory goes ahead of it by this, too: no reader may meet a dead key even then.
+        if state.hub.leaves_dead {
             return false;
         }
         let began_us = state.hub.facts.clock_us.filter(|_| state.hub.settings.spike_ms > 0).map(|clock_us| clock_us());

@@ -6,7 +6,7 @@
 //!
 //! Two databases are always awake: the process's own, which holds the catalogue, and the one a first start makes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -169,11 +169,11 @@ pub struct Service {
     /// Whoever changes the catalogue takes turns.
     changing: Mutex<()>,
     /// Databases that are gone, and have data in the store.
-    doomed: Mutex<HashSet<DatabaseId>>,
+    doomed: Mutex<BTreeSet<DatabaseId>>,
     /// Epochs that were filled for an import which came to nothing.
-    stale: Mutex<HashSet<(DatabaseId, u32)>>,
+    stale: Mutex<BTreeSet<(DatabaseId, u32)>>,
     /// Databases that a file is being imported into.
-    importing: Mutex<HashSet<DatabaseId>>,
+    importing: Mutex<BTreeSet<DatabaseId>>,
     default: Listing,
     default_database: Arc<Database>,
     next_client: AtomicU64,
@@ -183,8 +183,8 @@ pub struct Service {
     checkpoints: Arc<Checkpoints>,
     backups: Arc<Backups>,
     clock_s: Option<fn() -> u64>,
-    /// Held for as long as the process uses the directory; last, so that it goes last.
-    _lock: DirectoryLock,
+    /// Held for as long as the process uses the directory, if there is one; last, so that it goes last.
+    _lock: Option<DirectoryLock>,
 }
 
 impl std::fmt::Debug for Service {
@@ -201,12 +201,27 @@ impl Service {
 
     /// Opens a data directory, recovers what is in it, and makes the default database if there is none.
     pub fn open(options: &Options, lock: DirectoryLock, moment: Moment) -> Result<Self, Error> {
-        let memory = Arc::new(Memory::new(options.memory_bytes_max));
         let mut store_options = StoreOptions::default();
-        store_options.cache_bytes = memory.cache_bytes();
+        store_options.cache_bytes = Memory::new(options.memory_bytes_max).cache_bytes();
         let store = open_store(&options.dir.join("store"), &store_options)?;
+        Self::recover(options, store, LogOptions::default(), Some(lock), moment)
+    }
+
+    /// As [`Self::open`], on a store and a log that may be anywhere: in a simulator, on a disk that fails.
+    #[cfg(feature = "testing")]
+    pub fn open_on(options: &Options, store: Arc<dyn Store>, log: LogOptions, moment: Moment) -> Result<Self, Error> {
+        Self::recover(options, store, log, None, moment)
+    }
+
+    fn recover(
+        options: &Options,
+        store: Arc<dyn Store>,
+        log: LogOptions,
+        lock: Option<DirectoryLock>,
+        moment: Moment,
+    ) -> Result<Self, Error> {
         seed_hash(&*store, options.entropy)?;
-        let (log, mut found) = recovery::run(&options.dir.join("log"), LogOptions::default(), &store)?;
+        let (log, mut found) = recovery::run(&options.dir.join("log"), log, &store)?;
         let log = Arc::new(log);
         let checkpoints: Arc<Checkpoints> = Arc::default();
         let backups: Arc<Backups> = Arc::default();
@@ -226,7 +241,7 @@ impl Service {
             facts: Facts { health: Some(health), ..options.facts.clone() },
             entropy: options.entropy,
             quiet: Arc::default(),
-            memory,
+            memory: Arc::new(Memory::new(options.memory_bytes_max)),
         };
         let make = |id, found: Option<recovery::Found>, durability| -> Result<Arc<Database>, Error> {
             let found = found.map_or_else(|| recovery::load(&*store, id), Ok)?;
@@ -236,7 +251,7 @@ impl Service {
         let default_database = make(DEFAULT, found.remove(&DEFAULT), options.durability)?;
         let mut awake: BTreeMap<_, _> =
             [catalogue.system(), &default_database].map(|database| (database.id(), Arc::clone(database))).into();
-        let mut doomed: HashSet<DatabaseId> = catalogue.doomed()?.into_iter().collect();
+        let mut doomed: BTreeSet<DatabaseId> = catalogue.doomed()?.into_iter().collect();
         for (id, found) in found {
             if catalogue.has(id)? {
                 awake.insert(id, make(id, Some(found), options.durability)?);
@@ -246,7 +261,7 @@ impl Service {
             }
         }
         let default = default_listing(&catalogue, options, moment)?;
-        let mut stale = HashSet::new();
+        let mut stale = BTreeSet::new();
         for (id, epoch) in catalogue.imports()? {
             let now = match awake.get(&id) {
                 Some(database) => database.hold_patiently().space.epoch(),

@@ -155,8 +155,13 @@ pub enum Ran {
 /// What became of a parked command that gave up.
 #[derive(Debug)]
 pub enum Unparked {
-    /// It is forgotten, and this is its reply.
-    Reply(Reply),
+    /// It is forgotten.
+    Reply {
+        /// Its reply, to be shown once `after` is durable.
+        reply: Reply,
+        /// What it depends on: that there was nothing to wait for any more.
+        after: Lsn,
+    },
     /// Its answer is on the way.
     Answered,
     /// A long script holds the database: ask again soon.

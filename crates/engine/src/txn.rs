@@ -297,6 +297,9 @@ impl<'a> Txn<'a> {
         self.reading = command.effect == Effect::Reads;
         self.uses = !(command.looks_aside() || self.client.leaves_untouched);
         self.only_read &= command.effect != Effect::Writes;
+        if command.effect == Effect::Writes && self.space.cold() > 0 {
+            self.bring(command, args)?;
+        }
         let outcome = (command.handler())(self, args);
         if self.client.tracking.is_some() {
             self.note_reads(command, args);
@@ -307,6 +310,15 @@ impl<'a> Txn<'a> {
             return Err(CommandError::ReplyTooLarge(limit).into());
         }
         Ok(reply)
+    }
+
+    /// Brings the keys that a write names into memory before it runs: if one of several cannot be read, nothing is done to the
+    /// others.
+    fn bring(&mut self, command: &'static Command, args: Args<'_>) -> Result<(), SourceError> {
+        for key in command.keys_of(args) {
+            self.space.load(hash(key), key, self.source)?;
+        }
+        Ok(())
     }
 
     /// Whether what was set with `CONFIG SET` refuses a command: memory is full, or a write wants replicas. A script that has

@@ -304,8 +304,8 @@ impl Connection {
                 }
                 () = &mut deadline, if waits => {
                     match self.session.unpark(ticket) {
-                        Unparked::Reply(reply) => {
-                            self.reply(&reply, Lsn(0));
+                        Unparked::Reply { reply, after } => {
+                            self.reply(&reply, after);
                             return Ok(());
                         }
                         Unparked::Answered => waits = false,

@@ -5,7 +5,7 @@
 //! that the next start finds: synced bytes are there, unsynced ones are there, missing or torn at a sector, as the seed
 //! has it. Names behave alike: without a sync of the directory, any prefix of the changes made to it may be left.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,14 +35,16 @@ pub struct FaultyDisk {
 
 #[derive(Default)]
 struct State {
-    names: HashMap<PathBuf, usize>,
-    durable_names: HashMap<PathBuf, usize>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
     /// Changes of names since the last sync of the directory.
     renames: Vec<Vec<Naming>>,
     files: Vec<Content>,
     operations: u64,
     fail_at: Option<(u64, Fault)>,
     failed: bool,
+    fail_once_at: Option<(u64, Fault)>,
+    lies: bool,
     reads: u64,
     fail_read_at: Option<u64>,
 }
@@ -66,6 +68,27 @@ impl FaultyDisk {
     /// The operation with this number (from 1), and every one after it, fails.
     pub fn fail_at(&self, operation: u64, fault: Fault) {
         self.state.lock().fail_at = Some((operation, fault));
+    }
+
+    /// The operation with this number (from 1) fails, and those after it do not.
+    pub fn fail_once_at(&self, operation: u64, fault: Fault) {
+        self.state.lock().fail_once_at = Some((operation, fault));
+    }
+
+    /// From now on it says that bytes are on disk, and they are not: a judge of durability must notice.
+    pub fn lie(&self) {
+        self.state.lock().lies = true;
+    }
+
+    /// A digest of what is there: the same for the same bytes under the same names.
+    pub fn digest(&self) -> u64 {
+        let state = self.state.lock();
+        let mut digest = xxhash_rust::xxh3::Xxh3::new();
+        for (path, id) in &state.names {
+            digest.update(path.as_os_str().as_encoded_bytes());
+            digest.update(&state.files[*id].bytes);
+        }
+        digest.digest()
     }
 
     /// How many reads there have been so far.
@@ -113,7 +136,7 @@ impl FaultyDisk {
     }
 }
 
-fn apply_names(names: &mut HashMap<PathBuf, usize>, change: &[Naming]) {
+fn apply_names(names: &mut BTreeMap<PathBuf, usize>, change: &[Naming]) {
     for (path, id) in change {
         match id {
             Some(id) => names.insert(path.clone(), *id),
@@ -130,6 +153,9 @@ impl State {
     /// Counts an operation; `Some` when it must fail.
     fn operate(&mut self) -> Option<Fault> {
         self.operations += 1;
+        if let Some((_, fault)) = self.fail_once_at.take_if(|(at, _)| *at <= self.operations) {
+            return Some(fault);
+        }
         let (at, fault) = self.fail_at?;
         if self.operations < at {
             return None;
@@ -267,7 +293,8 @@ impl FaultyFile {
             }
             None => file.write(bytes, offset),
         }
-        if durable {
+        if durable && !state.lies {
+            let file = &mut state.files[self.id];
             // Only these bytes: what was unsynced before stays so.
             file.unsynced.pop();
             overlay(&mut file.durable, bytes, offset);
@@ -305,7 +332,9 @@ impl DiskFile for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state.lock();
         state.operate_whole()?;
-        state.files[self.id].sync();
+        if !state.lies {
+            state.files[self.id].sync();
+        }
         Ok(())
     }
 }

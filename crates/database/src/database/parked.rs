@@ -89,7 +89,7 @@ impl Database {
     pub fn unpark(&self, ticket: Ticket) -> Unparked {
         let Some(mut state) = self.hold() else { return Unparked::Busy };
         match state.unpark(ticket) {
-            Some(reply) => Unparked::Reply(reply),
+            Some(reply) => Unparked::Reply { reply, after: state.newest(&self.log) },
             None => Unparked::Answered,
         }
     }
@@ -102,9 +102,10 @@ impl Database {
         let Some(ticket) = state.parked.iter().find(theirs).map(|(&ticket, _)| ticket) else { return Some(false) };
         let error = with_error.then_some(UNBLOCKED);
         let on_timeout = state.end_parked(ticket, error.as_ref());
+        let after = state.newest(&self.log);
         let reply = error.map(Reply::from).or(on_timeout);
         if let Some((outbox, reply)) = state.outboxes.get(&client).zip(reply) {
-            outbox.deliver(Delivery::Unparked { reply, after: Lsn(0) });
+            outbox.deliver(Delivery::Unparked { reply, after });
         }
         Some(true)
     }

@@ -155,7 +155,7 @@ fn a_blocked_client_that_goes_takes_nothing_along() {
     drop(gone);
     let mut timed_out = bed.talk();
     let Step::Parked { ticket, .. } = timed_out.step(&bed, "BLPOP q 1") else { panic!("it waits") };
-    assert!(matches!(timed_out.session.unpark(ticket), Unparked::Reply(Reply::NullArray)));
+    assert!(matches!(timed_out.session.unpark(ticket), Unparked::Reply { reply: Reply::NullArray, .. }));
     bed.run("RPUSH q a");
     assert_eq!(texts(&bed.run("LRANGE q 0 -1")), ["a"]);
     assert!(timed_out.kept.take().is_empty());

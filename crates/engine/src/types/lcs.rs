@@ -144,7 +144,8 @@ impl Wanted {
 pub(crate) fn lcs(txn: &mut Txn<'_>, args: Args<'_>) -> Outcome {
     let mut strings = Vec::with_capacity(2);
     for key in &args[1..3] {
-        let value = txn.get::<Blob>(key);
+        txn.value(key)?;
+        let value = txn.peek_as::<Blob>(key);
         let value = value.map_err(|_| CommandError::text("ERR The specified keys must contain string values"))?;
         strings.push(value.cloned().unwrap_or_default());
     }

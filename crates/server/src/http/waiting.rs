@@ -80,7 +80,7 @@ async fn parked(
                 Err(_) => return (CommandError::Busy.into(), Lsn(0)),
             },
             () = &mut deadline, if waits => match session.unpark(ticket) {
-                Unparked::Reply(reply) => return (reply, Lsn(0)),
+                Unparked::Reply { reply, after } => return (reply, after),
                 Unparked::Answered => waits = false,
                 Unparked::Busy => deadline.as_mut().reset(Instant::now() + BUSY_POLL),
             },

@@ -57,6 +57,11 @@ pub struct LogOptions {
     pub spare_segments_max: usize,
     /// The file system.
     pub disk: Arc<dyn Disk>,
+    /// Whether the log has threads of its own. Without them, in a simulator, whoever waits does their work, and
+    /// [`Log::turn`] does what is due; timed syncs are not.
+    pub own_threads: bool,
+    /// Draws numbers nobody can guess, which tell this log's batches from anything else's.
+    pub random: fn() -> u64,
 }
 
 impl Default for LogOptions {
@@ -68,6 +73,8 @@ impl Default for LogOptions {
             sync_interval: writer::SYNC_INTERVAL,
             spare_segments_max: 4,
             disk: Arc::new(RealDisk),
+            own_threads: true,
+            random,
         }
     }
 }
@@ -236,21 +243,18 @@ impl Log {
         if let Some(dropped) = recovery.dropped {
             tracing::warn!(from = dropped.from.0, "the log had a torn tail of unacknowledged records; dropped");
         }
-        let segments =
-            Arc::new(Segments::new(Arc::clone(&disk), dir, options.segment_bytes, options.spare_segments_max));
+        let segments = Arc::new(Segments::new(dir, &options));
         segments.adopt(found.live, &listing)?;
         let end = match found.end {
             Some(end) => settle_end(end, &recovery, &*disk, dir)?,
-            None => begin_anew(&segments, last)?,
+            None => begin_anew(&segments, last, (options.random)())?,
         };
         segments.trim(after)?;
-        let shared = Arc::new(Shared::new(options, segments, Writer::new(end, last), last, tail));
-        let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("log-writer".into())
-            .spawn(move || theirs.run())
-            .map_err(|error| Error::io("starting the log's thread", error))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)), recovery })
+        let writer = Writer::new(end, last, (options.random)() as u32);
+        let own_threads = options.own_threads;
+        let shared = Arc::new(Shared::new(options, segments, writer, last, tail));
+        let thread = if own_threads { Some(start_thread(&shared)?) } else { None };
+        Ok(Self { shared, thread: Mutex::new(thread), recovery })
     }
 
     /// What was found when the log was opened.
@@ -306,6 +310,11 @@ impl Log {
             return;
         }
         self.shared.wake_thread(&mut pending);
+    }
+
+    /// Does one piece of what the log's own thread would do, if it has none; whether there was any.
+    pub fn turn(&self) -> bool {
+        !self.shared.options.own_threads && self.shared.turn()
     }
 
     /// The newest record appended.
@@ -386,6 +395,7 @@ impl Log {
         {
             tracing::error!("the log's thread panicked");
         }
+        while self.turn() {}
         self.shared.segments.settle();
         self.poisoned().map_or(Ok(()), Err)
     }
@@ -428,6 +438,10 @@ impl Shared {
     }
 
     fn wait(&self, pending: &mut MutexGuard<'_, Pending>) {
+        if !self.options.own_threads {
+            MutexGuard::unlocked(pending, || self.turn());
+            return;
+        }
         pending.waiting += 1;
         self.progress.wait(pending);
         pending.waiting -= 1;
@@ -475,8 +489,14 @@ fn settle_end(end: End, recovery: &Recovery, disk: &dyn Disk, dir: &Path) -> Res
     Ok(end)
 }
 
-fn begin_anew(segments: &Segments, last: Lsn) -> Result<End> {
-    let active = segments.begin(last.next(), random())?;
+fn start_thread(shared: &Arc<Shared>) -> Result<JoinHandle<()>> {
+    let theirs = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || theirs.run());
+    thread.map_err(|error| Error::io("starting the log's thread", error))
+}
+
+fn begin_anew(segments: &Segments, last: Lsn, salt: u64) -> Result<End> {
+    let active = segments.begin(last.next(), salt)?;
     let previous = active.checksum;
     Ok(End { active, offset: BATCHES_AT, previous })
 }

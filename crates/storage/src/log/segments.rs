@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+use super::LogOptions;
 use super::format::{BATCHES_AT, SegmentHeader};
 use crate::disk::{Disk, DiskFile};
 use crate::{Error, Lsn, Result};
@@ -58,6 +59,8 @@ pub(super) struct Segments {
     state: Mutex<State>,
     /// At most one thread makes segments ready.
     making: Mutex<Option<JoinHandle<()>>>,
+    /// Whether there is to be one.
+    own_threads: bool,
 }
 
 #[derive(Default)]
@@ -93,9 +96,18 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing> {
 }
 
 impl Segments {
-    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, spares_max: usize) -> Self {
+    pub(super) fn new(dir: &Path, options: &LogOptions) -> Self {
+        let &LogOptions { segment_bytes, spare_segments_max: spares_max, own_threads, .. } = options;
         let (state, making) = (Mutex::default(), Mutex::default());
-        Self { dir: dir.to_owned(), disk, segment_bytes, spares_max, state, making }
+        Self {
+            dir: dir.to_owned(),
+            disk: Arc::clone(&options.disk),
+            segment_bytes,
+            spares_max,
+            state,
+            making,
+            own_threads,
+        }
     }
 
     /// Takes over what recovery found.
@@ -166,21 +178,26 @@ impl Segments {
             state.spare_next += 1;
             state.spare_next
         };
+        if !self.own_threads {
+            return self.make_ready(number);
+        }
         let segments = Arc::clone(self);
-        let spawned = std::thread::Builder::new().name("log-prepare".into()).spawn(move || {
-            let making = segments.dir.join(format!("{number}.making"));
-            if let Err(error) = segments.fill(&making) {
-                tracing::warn!(%error, "could not make a log segment ready; writing goes on without");
-                segments.state.lock().making_failed = true;
-                // A full disk should not be filled by the attempt. What cannot be removed now is at the next opening.
-                let _ = segments.disk.remove(&making);
-            }
-        });
+        let spawned = std::thread::Builder::new().name("log-prepare".into()).spawn(move || segments.make_ready(number));
         match spawned {
             Ok(thread) => *making = Some(thread),
             Err(error) => {
                 tracing::warn!(%error, "could not start the thread that makes log segments ready");
             }
+        }
+    }
+
+    fn make_ready(&self, number: u64) {
+        let making = self.dir.join(format!("{number}.making"));
+        if let Err(error) = self.fill(&making) {
+            tracing::warn!(%error, "could not make a log segment ready; writing goes on without");
+            self.state.lock().making_failed = true;
+            // A full disk should not be filled by the attempt. What cannot be removed now is at the next opening.
+            let _ = self.disk.remove(&making);
         }
     }
 

@@ -52,19 +52,32 @@ enum Work {
 impl Shared {
     /// The log's own thread: runs until the log is closed or poisoned.
     pub(super) fn run(&self) {
-        loop {
-            let goes_on = match self.next_work() {
-                Work::Write => self.hold_writer(|writer| writer.write_gathered(self)),
-                Work::Sync => self.sync_aside(),
-                Work::Close => {
-                    self.hold_writer(|writer| writer.close(self));
-                    return self.stopped();
-                }
-                Work::Over => return,
-            };
-            if !goes_on {
-                return;
+        while self.do_work(self.next_work()) {}
+    }
+
+    /// One piece of the thread's work, done by somebody else; whether there was any.
+    pub(super) fn turn(&self) -> bool {
+        let work = self.pending.lock().work();
+        match work {
+            None | Some(Work::Over) => false,
+            Some(work) => {
+                self.do_work(work);
+                true
             }
+        }
+    }
+
+    /// Whether there may be more to do afterwards.
+    fn do_work(&self, work: Work) -> bool {
+        match work {
+            Work::Write => self.hold_writer(|writer| writer.write_gathered(self)),
+            Work::Sync => self.sync_aside(),
+            Work::Close => {
+                self.hold_writer(|writer| writer.close(self));
+                self.stopped();
+                false
+            }
+            Work::Over => false,
         }
     }
 
@@ -102,21 +115,12 @@ impl Shared {
     fn next_work(&self) -> Work {
         let mut pending = self.pending.lock();
         loop {
-            if pending.stopped {
-                return Work::Over;
-            }
             let deadline = pending.unsynced_since.map(|since| since + self.options.sync_interval);
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if !pending.stopped && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Work::Sync;
             }
-            if pending.gathered.count > 0 {
-                return Work::Write;
-            }
-            if pending.sync_wanted > pending.synced {
-                return Work::Sync;
-            }
-            if pending.closing {
-                return Work::Close;
+            if let Some(work) = pending.work() {
+                return work;
             }
             pending.thread_idle = true;
             match deadline {
@@ -148,13 +152,30 @@ impl Shared {
     }
 }
 
+impl Pending {
+    /// What is to be done whatever the time is.
+    fn work(&self) -> Option<Work> {
+        if self.stopped {
+            Some(Work::Over)
+        } else if self.gathered.count > 0 {
+            Some(Work::Write)
+        } else if self.sync_wanted > self.synced {
+            Some(Work::Sync)
+        } else if self.closing {
+            Some(Work::Close)
+        } else {
+            None
+        }
+    }
+}
+
 impl Writer {
-    pub(super) fn new(end: End, last: Lsn) -> Self {
+    pub(super) fn new(end: End, last: Lsn, run: u32) -> Self {
         Self {
             active: end.active,
             offset: end.offset,
             previous: end.previous,
-            run: super::random() as u32,
+            run,
             written: last,
             synced: last,
             timed: Lsn(0),
@@ -248,7 +269,7 @@ impl Writer {
         }
         // Recovery relies on it: everything before a segment is on disk before the segment exists.
         self.sync(shared)?;
-        self.active = shared.segments.begin(batch.first, super::random())?;
+        self.active = shared.segments.begin(batch.first, (shared.options.random)())?;
         self.offset = BATCHES_AT;
         self.previous = self.active.checksum;
         Ok(())

@@ -173,6 +173,26 @@ impl Draw {
         Self { templates: templates.iter().collect(), ..Self::new(seed, Version(0, 0), false, 0) }
     }
 
+    /// From now on unix times are counted from this moment.
+    pub const fn follow_clock(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+
+    /// The next command, alone.
+    pub fn next_command(&mut self) -> Vec<Vec<u8>> {
+        self.plain()
+    }
+
+    /// The next command that can stand in a transaction.
+    pub fn next_queued(&mut self) -> Vec<Vec<u8>> {
+        if self.one_in(SCRIPT_ONE_IN) { self.script() } else { self.command(Place::Queued) }
+    }
+
+    /// The next command as its form is.
+    pub fn next_formed(&mut self) -> Vec<Vec<u8>> {
+        self.formed()
+    }
+
     /// A sequence of commands as their forms are, one client's.
     pub fn plain_sequence(mut self, steps: usize) -> Vec<Step> {
         while self.steps.len() < steps {

@@ -91,7 +91,7 @@ pub(crate) fn row(args: &[Vec<u8>]) -> Option<&'static dormouse_engine::Command>
 }
 
 /// A reply as a RESP2 client would see it; several, if it is several.
-pub(crate) fn as_resp2(reply: &Reply) -> Vec<Reply> {
+pub fn as_resp2(reply: &Reply) -> Vec<Reply> {
     let mut bytes = Vec::new();
     encode(reply, Protocol::Resp2, &mut bytes);
     let mut rest = bytes.as_slice();

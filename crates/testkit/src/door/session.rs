@@ -130,7 +130,7 @@ impl Talk {
 
     fn give_up(&mut self) {
         if let Some(parked) = self.parked.take()
-            && let Unparked::Reply(reply) = self.session.unpark(parked.ticket)
+            && let Unparked::Reply { reply, .. } = self.session.unpark(parked.ticket)
         {
             self.unread.extend(as_resp2(&reply));
         }
