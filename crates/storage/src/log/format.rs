@@ -24,7 +24,8 @@
 //!
 //! A batch is one write, so it is also what survives or is lost as one. Its salt starts it: neither what a recycled
 //! file held before nor bytes a client chose can pass for a batch, since neither knows the salt. `previous` and `run`
-//! tie it to the one batch it followed, so one left behind by an earlier, longer tail is never taken up again.
+//! tie it to the one batch it followed, so one left behind by an earlier, longer tail is never taken up again. The first
+//! place behind what was recovered is wiped, as far as a header goes, before anything is written there.
 //! A batch without records is the mark of a log closed in order; the next run writes over it.
 //!
 //! Recovery rule. Batches are read in order; the first that does not parse, does not check, or does not follow from

@@ -481,10 +481,16 @@ impl Pending {
 
 /// What recovery read may be in the operating system's memory only, names included, if the process died but the machine
 /// did not. It has just been replayed, so it must not be lost later.
+///
+/// And what it dropped must not come back: a batch that lacks its first sector would be whole again if the next one, which
+/// may begin with the very same bytes, were torn behind them. So the header in its place is wiped first.
 fn settle_end(end: End, recovery: &Recovery, disk: &dyn Disk, dir: &Path) -> Result<End> {
     if !recovery.closed {
-        let synced = end.active.file.sync().and_then(|()| disk.sync_dir(dir));
-        synced.map_err(|error| Error::io("syncing the recovered log", error))?;
+        let file = &end.active.file;
+        let room = end.active.capacity.saturating_sub(end.offset).min(BATCH_HEADER_BYTES as u64) as usize;
+        let wiped = file.write_durable_at(&[0; BATCH_HEADER_BYTES][..room], end.offset);
+        let settled = wiped.and_then(|()| file.sync()).and_then(|()| disk.sync_dir(dir));
+        settled.map_err(|error| Error::io("syncing the recovered log", error))?;
     }
     Ok(end)
 }

@@ -52,7 +52,7 @@ enum Work {
 impl Shared {
     /// The log's own thread: runs until the log is closed or poisoned.
     pub(super) fn run(&self) {
-        while self.do_work(self.next_work()) {}
+        while self.do_work(&self.next_work()) {}
     }
 
     /// One piece of the thread's work, done by somebody else; whether there was any.
@@ -61,14 +61,14 @@ impl Shared {
         match work {
             None | Some(Work::Over) => false,
             Some(work) => {
-                self.do_work(work);
+                self.do_work(&work);
                 true
             }
         }
     }
 
     /// Whether there may be more to do afterwards.
-    fn do_work(&self, work: Work) -> bool {
+    fn do_work(&self, work: &Work) -> bool {
         match work {
             Work::Write => self.hold_writer(|writer| writer.write_gathered(self)),
             Work::Sync => self.sync_aside(),
