@@ -43,6 +43,14 @@
 //!
 //! **Reads see this client's writes** also where replicas answer: the endpoint's sync token goes with each request.
 //!
+//! # Patterns
+//!
+//! What Redis is used for, done right: each module says what it guarantees, and what it does not.
+//!
+//! | for | there is |
+//! |---|---|
+//! | keys that are written once, typed, and invalidated together | [`keys`] |
+//!
 //! # What is logged
 //!
 //! A `tracing` span for each request, with OpenTelemetry's names for databases: the command's name, how many commands a pipeline has,
@@ -68,6 +76,7 @@ mod client;
 mod command;
 mod commands;
 mod error;
+pub mod keys;
 mod pipeline;
 mod retry;
 mod rt;

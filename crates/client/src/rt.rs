@@ -23,6 +23,17 @@ pub type BoxStream<'a, T> = Pin<Box<dyn futures_core::Stream<Item = T> + Send + 
 #[cfg(target_family = "wasm")]
 pub type BoxStream<'a, T> = Pin<Box<dyn futures_core::Stream<Item = T> + 'a>>;
 
+/// What may have to cross threads: `Send`, except with WebAssembly, where there is one thread and everything is.
+#[cfg(not(target_family = "wasm"))]
+pub trait MaybeSend: Send {}
+#[cfg(not(target_family = "wasm"))]
+impl<T: Send + ?Sized> MaybeSend for T {}
+/// What may have to cross threads: `Send`, except with WebAssembly, where there is one thread and everything is.
+#[cfg(target_family = "wasm")]
+pub trait MaybeSend {}
+#[cfg(target_family = "wasm")]
+impl<T: ?Sized> MaybeSend for T {}
+
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use tokio::time::{Instant, sleep};
 #[cfg(target_family = "wasm")]
@@ -69,6 +80,16 @@ pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,
     }
+}
+
+/// A random number above 0, up to 1.
+pub(crate) fn random_unit() -> f64 {
+    ((random_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+}
+
+/// A token that nobody else has, and nobody can guess.
+pub(crate) fn random_token() -> String {
+    format!("{:016x}{:016x}", random_u64(), random_u64())
 }
 
 /// Random bits that nobody can guess.

@@ -18,7 +18,7 @@ pub use self::by_reqwest::Reqwest;
 #[cfg(feature = "reqwest")]
 pub(crate) use self::by_reqwest::Settings;
 pub use crate::error::TransportError;
-pub use crate::rt::{BoxFuture, BoxStream};
+pub use crate::rt::{BoxFuture, BoxStream, MaybeSend};
 
 /// Sends requests.
 ///
