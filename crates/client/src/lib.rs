@@ -50,6 +50,7 @@
 //! | for | there is |
 //! |---|---|
 //! | keys that are written once, typed, and invalidated together | [`keys`] |
+//! | caching without stampedes, stale overwrites or outages | [`cache`] |
 //!
 //! # What is logged
 //!
@@ -62,6 +63,8 @@
 //! |---|---|---|
 //! | `reqwest` | yes | HTTP by reqwest; with WebAssembly by `fetch` |
 //! | `rustls` | yes | https with rustls and the system's certificates |
+//! | `msgpack` | no | [`cache::MessagePack`] |
+//! | `compression` | no | [`cache::Compressed`] |
 //! | `test-server` | no | [`TestServer`], a Dormouse within the process |
 //!
 //! Without `reqwest` a [transport] of one's own must be given.
@@ -72,6 +75,7 @@
 mod args;
 mod auto;
 mod builder;
+pub mod cache;
 mod client;
 mod command;
 mod commands;
