@@ -51,6 +51,7 @@
 //! |---|---|
 //! | keys that are written once, typed, and invalidated together | [`keys`] |
 //! | caching without stampedes, stale overwrites or outages | [`cache`] |
+//! | rate limits that all processes share | [`limit`] |
 //!
 //! # What is logged
 //!
@@ -81,6 +82,7 @@ mod command;
 mod commands;
 mod error;
 pub mod keys;
+pub mod limit;
 mod pipeline;
 mod retry;
 mod rt;
