@@ -52,6 +52,7 @@
 //! | keys that are written once, typed, and invalidated together | [`keys`] |
 //! | caching without stampedes, stale overwrites or outages | [`cache`] |
 //! | rate limits that all processes share | [`limit`] |
+//! | locks with fences | [`lock`] |
 //!
 //! # What is logged
 //!
@@ -83,6 +84,7 @@ mod commands;
 mod error;
 pub mod keys;
 pub mod limit;
+pub mod lock;
 mod pipeline;
 mod retry;
 mod rt;
