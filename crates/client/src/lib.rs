@@ -53,6 +53,7 @@
 //! | caching without stampedes, stale overwrites or outages | [`cache`] |
 //! | rate limits that all processes share | [`limit`] |
 //! | locks with fences | [`lock`] |
+//! | sessions that cannot be guessed, lost or brought back | [`session`] |
 //!
 //! # What is logged
 //!
@@ -89,6 +90,7 @@ mod pipeline;
 mod retry;
 mod rt;
 mod script;
+pub mod session;
 mod subscribe;
 #[cfg(all(feature = "test-server", not(target_family = "wasm")))]
 mod test_server;
