@@ -54,6 +54,7 @@
 //! | rate limits that all processes share | [`limit`] |
 //! | locks with fences | [`lock`] |
 //! | sessions that cannot be guessed, lost or brought back | [`session`] |
+//! | work that survives a crash, and events that are read again | [`queue`] |
 //!
 //! # What is logged
 //!
@@ -87,6 +88,7 @@ pub mod keys;
 pub mod limit;
 pub mod lock;
 mod pipeline;
+pub mod queue;
 mod retry;
 mod rt;
 mod script;
