@@ -55,6 +55,7 @@
 //! | locks with fences | [`lock`] |
 //! | sessions that cannot be guessed, lost or brought back | [`session`] |
 //! | work that survives a crash, and events that are read again | [`queue`] |
+//! | feature flags, decided locally | [`flags`] |
 //!
 //! # What is logged
 //!
@@ -84,6 +85,7 @@ mod client;
 mod command;
 mod commands;
 mod error;
+pub mod flags;
 pub mod keys;
 pub mod limit;
 pub mod lock;
