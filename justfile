@@ -25,3 +25,7 @@ fuzz *ARGS:
 # The fuzz targets there are.
 fuzz-list:
     ls fuzz/fuzz_targets
+
+# Simulated lives on a disk that fails: just sim --seed 42, just sim --seeds 10000.
+sim *ARGS:
+    cargo run -p dormouse-sim -- {{ARGS}}

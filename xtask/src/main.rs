@@ -1,7 +1,7 @@
 //! `cargo xtask`: what needs logic and is not part of the product.
 //!
 //! `setup` installs what the tests need, `test` runs every check there is, `docs` writes what comes from the command table,
-//! `deny` asks about advisories, `fuzz` runs what parses bytes for as long as one likes, `bench` measures against others. Tidiness of the tree (`tidy`) is an ordinary test.
+//! `deny` asks about advisories, `torture` kills the server again and again, `fuzz` runs what parses bytes for as long as one likes, `bench` measures against others. Tidiness of the tree (`tidy`) is an ordinary test.
 
 #![expect(clippy::print_stdout, reason = "a tool for people and build logs")]
 
@@ -30,6 +30,8 @@ cargo xtask <command>
   test --list            the steps
   fuzz [--seconds N] [TARGET]...
                          every target of fuzz/, or those named, for N seconds each (60)
+  torture [--rounds N] [--seed N]
+                         kill the real server under load so often (500), and look what is left each time
   docs [--check]         write docs/commands.md from the command table, or check that it is fresh
   deny                   licences, sources and advisories of the dependencies (needs cargo-deny and a network)
   bench [--memory] [--quick] ...
@@ -57,6 +59,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         }
         ["test", rest @ ..] => test::run(&shell, &only(rest)?),
         ["fuzz", rest @ ..] => fuzz(&shell, rest),
+        ["torture", rest @ ..] => torture(&shell, rest),
         ["docs"] => docs::write(&shell),
         ["docs", "--check"] => docs::check(&shell),
         ["deny"] => shell::run(shell.cargo(&["deny", "check"])).map(drop),
@@ -92,6 +95,22 @@ fn fuzz(shell: &Shell, args: &[&str]) -> anyhow::Result<()> {
     let count = fuzz::run(shell, names, Duration::from_secs(seconds))?;
     println!("\n{count} passed, 0 failed");
     Ok(())
+}
+
+/// The crash test, for longer than among the others.
+fn torture(shell: &Shell, args: &[&str]) -> anyhow::Result<()> {
+    let (mut rounds, mut seed) = ("500", "42");
+    for pair in args.chunks(2) {
+        match pair {
+            ["--rounds", number] => rounds = number,
+            ["--seed", number] => seed = number,
+            _ => bail!("'torture {}' is not understood\n\n{USAGE}", args.join(" ")),
+        }
+    }
+    let name = "crash::what_was_acknowledged_survives_every_kill";
+    let mut command = shell.cargo(&["test", "-p", "dormouse", "--test", "it", name, "--", "--nocapture"]);
+    command.env("DORMOUSE_CRASH_ROUNDS", rounds).env("DORMOUSE_CRASH_SEED", seed);
+    shell::run(command).map(drop)
 }
 
 /// Builds both sides for release and hands over to the load generator.

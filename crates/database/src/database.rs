@@ -628,9 +628,9 @@ impl Database {
         } else if done.only_read && self.log.has_failed() {
             // Memory may go ahead of a log that takes nothing more by what any reader would do to it again.
             state.seq += 1;
-            let lsn = state.position_of(done.seen, &self.log);
             // Whoever sees several transactions asks for the newest, so none may stand behind one before it.
             let newest = state.commits.back().map_or(Lsn(0), |&(_, lsn)| lsn);
+            let lsn = if done.seen < state.seq { state.position_of(done.seen, &self.log) } else { newest };
             state.commits.push_back((state.seq, lsn.max(newest)));
             lsn
         } else {

@@ -533,7 +533,7 @@ impl<'a> Txn<'a> {
         self.load(hash, key)?;
         let hit = self.space.find_hot(hash, key, self.uses).map(|entry| (entry.seq, entry.alive_at(now_ms).is_some()));
         if let Some((seq, alive)) = hit {
-            self.seen = self.seen.max(seq);
+            self.seen = self.seen.max(if seq == self.seq { 0 } else { seq });
             if !alive {
                 self.bury_dead(hash, key);
             }

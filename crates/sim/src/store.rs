@@ -236,7 +236,7 @@ impl Store for SimStore {
 mod tests {
     use super::*;
 
-    dormouse_storage::store_contract!(sim_store, |_: &std::path::Path| Box::new(SimStore::default()));
+    dormouse_storage::store_contract!(sim_store, |_: &std::path::Path| Box::new(crate::SimStore::default()));
 
     #[test]
     fn a_failed_apply_happened_wholly_or_not_at_all() {

@@ -3,9 +3,10 @@
 //! Each round writes from several threads over both doors, kills the process at some moment (or asks it to stop), starts it
 //! again on the same directory, and compares what is there with what was sent and what was acknowledged. Every operation
 //! carries a number that rises, so that "between the last acknowledged and the last sent" can be checked for each key.
-//! A small `--checkpoint-bytes` makes checkpoints happen all the time, so that kills hit them, too.
+//! A small `--checkpoint-bytes` makes checkpoints happen all the time, so that kills hit them, too; memory is small, so that keys
+//! leave it; a database falls asleep between requests; and backups are made all the while.
 //!
-//! `DORMOUSE_CRASH_ROUNDS` sets the number of rounds, `DORMOUSE_CRASH_SEED` what they do.
+//! `DORMOUSE_CRASH_ROUNDS` sets the number of rounds (`cargo xtask torture --rounds 500`), `DORMOUSE_CRASH_SEED` what they do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dormouse_engine::Random;
 
-use crate::support::{Either, Resp, Server, Wire, directory, encode};
+use crate::support::{Either, Http, Resp, Server, TOKEN, Wire, directory, dormouse, encode};
 
 /// Threads that write, half of them over each door.
 const WRITERS: usize = 6;
@@ -41,6 +42,10 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
+fn torture_rounds() -> u64 {
+    setting("DORMOUSE_CRASH_ROUNDS", 30)
+}
+
 /// Settings that make checkpoints frequent and memory tight, different from round to round.
 fn pressure(random: &mut Random) -> Vec<&'static str> {
     let checkpoint = ["16KiB", "128KiB", "64MiB"][random.below(3) as usize];
@@ -64,6 +69,10 @@ impl Span {
 /// One writer: what it has told the server so far.
 struct Writer {
     name: String,
+    /// What opens its database.
+    token: String,
+    /// Between operations, so that its database falls asleep.
+    pause_ms_max: u64,
     random: Random,
     next: u64,
     spans: BTreeMap<String, Span>,
@@ -88,7 +97,8 @@ const SCRIPT: &str =
 impl Writer {
     fn new(number: usize, seed: u64) -> Self {
         let random = Random::new(seed ^ (number as u64) << 32);
-        Self { name: format!("w{number}"), random, next: 1, spans: BTreeMap::new(), dying: Vec::new() }
+        let (name, token) = (format!("w{number}"), TOKEN.to_owned());
+        Self { name, token, pause_ms_max: 0, random, next: 1, spans: BTreeMap::new(), dying: Vec::new() }
     }
 
     /// Draws the next operation. Places that count (`log`, `incr`) rise by one; the others take any higher number.
@@ -141,6 +151,9 @@ impl Writer {
     /// Writes until the server is gone.
     fn work(&mut self, mut client: Either, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
+            if self.pause_ms_max > 0 {
+                std::thread::sleep(Duration::from_millis(self.random.below(self.pause_ms_max)));
+            }
             let operation = self.draw();
             let span = self.spans.entry(operation.place.clone()).or_default();
             span.sent = operation.number;
@@ -247,14 +260,25 @@ const fn far(number: u64) -> u64 {
     4_000_000_000 + FAR_S + number
 }
 
-fn client(server: &Server, number: usize) -> Either {
-    if number.is_multiple_of(2) { Either::Rest(server.http()) } else { Either::Resp(server.resp()) }
+/// Over REST whose number is even, or who lets its database sleep.
+fn client(server: &Server, number: usize, writer: &Writer) -> Either {
+    if number.is_multiple_of(2) || writer.pause_ms_max > 0 {
+        return Either::Rest(Http::connect(server.http, &writer.token));
+    }
+    Either::Resp(wire(server, writer))
+}
+
+fn wire(server: &Server, writer: &Writer) -> Wire {
+    let mut wire = server.raw_resp();
+    assert_eq!(wire.run(&["AUTH", &writer.token]).unwrap(), Resp::ok());
+    wire
 }
 
 /// Writes on all writers for a while, and ends the server meanwhile.
 fn round(server: &mut Server, writers: &mut [Writer], after: Duration, end: impl FnOnce(&mut Server)) {
     let stop = Arc::new(AtomicBool::new(false));
-    let clients: Vec<Either> = (0..writers.len()).map(|number| client(server, number)).collect();
+    let clients: Vec<Either> =
+        writers.iter().enumerate().map(|(number, writer)| client(server, number, writer)).collect();
     std::thread::scope(|scope| {
         for (writer, client) in writers.iter_mut().zip(clients) {
             let stop = &stop;
@@ -267,9 +291,8 @@ fn round(server: &mut Server, writers: &mut [Writer], after: Duration, end: impl
 }
 
 fn check(server: &Server, writers: &mut [Writer]) {
-    let mut wire = server.resp();
     for writer in writers {
-        writer.check(&mut wire);
+        writer.check(&mut wire(server, writer));
     }
 }
 
@@ -283,16 +306,45 @@ fn acknowledged(writers: &[Writer]) -> u64 {
 
 #[test]
 fn what_was_acknowledged_survives_every_kill() {
-    let (seed, (_guard, data)) = (seed(), directory());
+    let (seed, (guard, data)) = (seed(), directory());
     let (mut random, mut writers) = (Random::new(seed), writers(seed));
-    for number in 0..rounds() {
-        let mut server = Server::start(&data, &pressure(&mut random));
+    // One that never is in a hurry, on a database of its own.
+    let mut sleeper = Writer { pause_ms_max: 400, ..Writer::new(WRITERS, seed) };
+    sleeper.token = token_of_new(&data, "night");
+    writers.push(sleeper);
+    let backups = guard.path().join("backups");
+    let backups = backups.to_str().unwrap();
+    let more = ["--sleep-after", "100ms", "--backup-dir", backups, "--backup-every", "1s", "--backup-keep", "2"];
+    for number in 0..torture_rounds() {
+        let mut server = Server::start(&data, &[pressure(&mut random), more.to_vec()].concat());
         check(&server, &mut writers);
-        let after = Duration::from_millis(50 + random.below(700));
+        let after = Duration::from_millis(20 + random.below(600));
         round(&mut server, &mut writers, after, Server::kill);
         println!("round {number}: {} operations so far", acknowledged(&writers));
     }
-    check(&Server::start(&data, &[]), &mut writers);
+    let server = Server::start(&data, &[]);
+    check(&server, &mut writers);
+    let files: Vec<_> = std::fs::read_dir(backups).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let whole: Vec<_> = files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "backup")).collect();
+    assert!(!whole.is_empty() && whole.len() <= 3, "{files:?}");
+    for (number, file) in whole.iter().enumerate() {
+        for name in ["default", "night"] {
+            let copy = format!("{name}-{number}");
+            let mut restore = dormouse();
+            restore.arg("restore").arg(&copy).arg("--data").arg(&data).arg("--from").arg(file);
+            let output = restore.args(["--database", name]).output().unwrap();
+            assert!(output.status.success(), "{file:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+/// Makes a database on a server that runs for it alone.
+fn token_of_new(data: &std::path::Path, name: &str) -> String {
+    let mut server = Server::start(data, &[]);
+    let output = dormouse().args(["db", "create", name, "--json", "--data"]).arg(data).output().unwrap();
+    let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    server.kill();
+    made["rest_token"].as_str().unwrap().to_owned()
 }
 
 #[test]

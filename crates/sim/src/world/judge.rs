@@ -7,7 +7,7 @@ use dormouse_testkit::differential::{Compare, compare_of, same, subject};
 use dormouse_testkit::door::as_resp2;
 use dormouse_testkit::reply_text;
 
-use super::{Slot, Verdict, World, no_entropy};
+use super::{Slot, Verdict, World, no_entropy, send};
 use crate::model::{Model, Words, census};
 
 impl World {
@@ -17,7 +17,7 @@ impl World {
             return Ok(());
         }
         let slot = self.slot();
-        self.note(format!("{} is looked at", self.slots[slot].name));
+        self.note(&format!("{} is looked at", self.slots[slot].name));
         self.look_at(slot)
     }
 
@@ -27,7 +27,7 @@ impl World {
         let mut failed = None;
         let found = census(&mut |args: &[&[u8]]| {
             let command: Words = args.iter().map(|arg| arg.to_vec()).collect();
-            match self.send(&mut session, &[command], false, moment) {
+            match send(&mut session, &[command], false, moment) {
                 Ok(Some(Step::Reply { reply: reply @ Reply::Error(_), .. })) => {
                     failed = Some(format!("{} answered {}", reply_text::command(args), reply_text::text(&reply)));
                     None
@@ -148,7 +148,7 @@ impl World {
             let Some(mut session) = self.session(slot)? else { continue };
             let mut ask = |command: &[&str]| {
                 let command: Words = command.iter().map(|word| word.as_bytes().to_vec()).collect();
-                match self.send(&mut session, &[command], false, moment) {
+                match send(&mut session, &[command], false, moment) {
                     Ok(Some(Step::Reply { reply, .. })) => Ok(as_resp2(&reply)),
                     other => Err(format!("{other:?}")),
                 }

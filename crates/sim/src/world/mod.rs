@@ -86,7 +86,9 @@ thread_local! {
 }
 
 fn not_entropy(bytes: &mut [u8]) {
-    bytes.iter_mut().for_each(|byte| *byte = drawn() as u8);
+    for byte in bytes {
+        *byte = drawn() as u8;
+    }
 }
 
 fn drawn() -> u64 {
@@ -237,7 +239,7 @@ impl World {
     }
 
     fn live(&mut self, steps: u64) -> Verdict {
-        self.note(format!("durability {:?}, memory {}", self.durability, self.memory_bytes_max));
+        self.note(&format!("durability {:?}, memory {}", self.durability, self.memory_bytes_max));
         self.service = Some(Arc::new(self.open().map_err(|error| format!("the first start failed: {error}"))?));
         self.slots.push(Slot::new(FIRST, Lsn(0), true));
         for _ in 0..steps {
@@ -247,7 +249,7 @@ impl World {
         self.end()
     }
 
-    fn note(&mut self, line: String) {
+    fn note(&mut self, line: &str) {
         self.trace.push(format!("{:>10.3} {line}", (self.now_us - BEGINNING_US) as f64 / 1e3));
     }
 
@@ -308,7 +310,7 @@ impl World {
             680..800 => {
                 let did = self.service().log().turn();
                 if did {
-                    self.note("the log does a piece of its work".to_owned());
+                    self.note("the log does a piece of its work");
                 }
                 Ok(())
             }
@@ -360,9 +362,9 @@ impl World {
             Ok(keys) => {
                 self.synced = last;
                 self.report.checkpoints += 1;
-                self.note(format!("a checkpoint of {keys} keys"));
+                self.note(&format!("a checkpoint of {keys} keys"));
             }
-            Err(error) => self.note(format!("a checkpoint fails: {error}")),
+            Err(error) => self.note(&format!("a checkpoint fails: {error}")),
         }
     }
 
@@ -385,7 +387,7 @@ impl World {
         }
         let asleep = before - self.service().databases().len();
         self.report.slept += asleep as u64;
-        self.note(format!("memory is freed; {asleep} databases fall asleep"));
+        self.note(&format!("memory is freed; {asleep} databases fall asleep"));
     }
 
     fn reap(&mut self) {
@@ -393,7 +395,7 @@ impl World {
             let moment = self.moment();
             database.reap(moment);
         }
-        self.note("dead keys are removed".to_owned());
+        self.note("dead keys are removed");
     }
 
     fn break_something(&mut self) {
@@ -418,7 +420,7 @@ impl World {
             }
         };
         self.report.faults += 1;
-        self.note(line);
+        self.note(&line);
     }
 
     // --- clients -----------------------------------------------------------------------------------------------------
@@ -483,14 +485,14 @@ impl World {
         let texts: Vec<String> = commands.iter().map(|command| reply_text::command(command)).collect();
         let once = if key.is_some() { "once " } else { "" };
         let joined = texts.join(if together { " ; " } else { "" });
-        self.note(format!("{} {once}> {joined}", self.slots[slot].name));
+        self.note(&format!("{} {once}> {joined}", self.slots[slot].name));
         let moment = self.moment();
         if let Some(key) = key.clone().filter(|_| runs_once(&commands[0])) {
             let answer = Box::new(|reply: &Reply| reply_text::text(reply).into_bytes());
             session.once = Some(Arc::new(Once { key, request: 1, answer }));
         }
         let before = self.service().log().last();
-        let Some(step) = self.send(&mut session, &commands, together, moment)? else { return Ok(()) };
+        let Some(step) = send(&mut session, &commands, together, moment)? else { return Ok(()) };
         let (reply, after) = match step {
             Step::Reply { reply, after } => (reply, after),
             Step::Repeat(repeat) => return self.repeated(slot, key.as_deref(), repeat),
@@ -522,7 +524,7 @@ impl World {
             replies = items.iter().filter(|item| **item != failed).flat_map(as_resp2).collect();
         }
         let expected = self.slots[slot].model.run(&commands.run, together, moment);
-        self.compare(&commands.sent, &replies, &expected)?;
+        compare(&commands.sent, &replies, &expected)?;
         // What a log that has failed did not take is in memory, and will not be there.
         let lost = after == Lsn(u64::MAX);
         let lsn = if lost { after } else { last };
@@ -532,53 +534,12 @@ impl World {
             self.slots[slot].notes.push(Noted { key, command, answer, lsn });
         }
         let ran = Ran { commands: commands.run, together, moment, lsn, wrote, shown: false, replies };
-        let ran = Ran { replies: if commands.is_drawn { expected } else { ran.replies }, ..ran };
+        let ran = Ran { replies: if commands.by_chance { expected } else { ran.replies }, ..ran };
         self.slots[slot].ran.push(ran);
         let ran = Some(self.slots[slot].ran.len() - 1);
         self.report.commands += 1;
         self.waiting.push_back(Waiting { after, slot, ran });
         Ok(())
-    }
-
-    /// Sends commands, and waits for nothing. `None` if a transaction was not accepted.
-    fn send(
-        &mut self,
-        session: &mut Session,
-        commands: &[Words],
-        together: bool,
-        moment: Moment,
-    ) -> Verdict<Option<Step>> {
-        let say = |session: &mut Session, command: &[&[u8]]| match session.command(command, moment, &Patient) {
-            Step::Parked { ticket, .. } => match session.unpark(ticket) {
-                Unparked::Reply { reply, after } => Ok(Step::Reply { reply, after }),
-                _ => Err("nobody else could have answered".to_owned()),
-            },
-            Step::Long(job) => {
-                let account = session.account().cloned().ok_or("only a database has long work")?;
-                let (job, ran) = Session::run_long(&account, job, moment, &Patient);
-                Ok(session.resume(job, ran))
-            }
-            step => Ok(step),
-        };
-        if !together {
-            let args: Vec<&[u8]> = commands[0].iter().map(Vec::as_slice).collect();
-            return say(session, &args).map(Some);
-        }
-        say(session, &[b"MULTI"])?;
-        let mut is_fine = true;
-        for command in commands {
-            let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-            let step = say(session, &args)?;
-            is_fine &= matches!(step, Step::Reply { reply: Reply::Status(_), .. });
-        }
-        let step = say(session, &[b"EXEC"])?;
-        if is_fine {
-            return Ok(Some(step));
-        }
-        match step {
-            Step::Reply { reply: Reply::Error(_), .. } => Ok(None),
-            step => Err(format!("a transaction ran that had an error in it: {step:?}")),
-        }
     }
 
     /// The disk did not do its part: then nothing was done.
@@ -607,25 +568,6 @@ impl World {
             }
             (repeat, noted) => Err(format!("a repeat {repeat:?} of {noted:?}")),
         }
-    }
-
-    fn compare(&self, commands: &[Words], replies: &[Reply], expected: &[Reply]) -> Verdict {
-        if replies.len() != expected.len() {
-            return Err(format!("{} replies, the model has {}", replies.len(), expected.len()));
-        }
-        for (at, (reply, expected)) in replies.iter().zip(expected).enumerate() {
-            let command = commands.get(at).or(commands.last()).map_or(&[][..], Vec::as_slice);
-            let fine = match compare_of(subject(command)) {
-                Compare::Payload => matches!((reply, expected), (Reply::Bulk(_), Reply::Bulk(_))) || reply == expected,
-                Compare::Chance if command[0] == b"SPOP" => true,
-                Compare::Chance => alike(reply, expected),
-                compare => same(compare, reply, expected),
-            };
-            if !fine {
-                return Err(format!("the model says\n{}", reply_text::text(expected)));
-            }
-        }
-        Ok(())
     }
 
     /// Shows the replies whose time has come.
@@ -659,17 +601,17 @@ impl World {
         match self.below(3) {
             0 if there < DATABASES_MAX => {
                 let made = self.service().create(&name, moment).is_ok();
-                self.note(format!("database '{name}' is made: {made}"));
+                self.note(&format!("database '{name}' is made: {made}"));
                 let slot = Slot::new(&name, self.catalogued(made), made);
-                self.add(slot)?;
+                self.add(slot);
             }
-            1 if there < DATABASES_MAX => self.copy(&name, moment)?,
+            1 if there < DATABASES_MAX => self.copy(&name, moment),
             2 if there > 1 => {
                 let slot = self.slot();
                 if slot > 0 {
                     let name = self.slots[slot].name.clone();
                     let removed = self.service().delete(&name).is_ok();
-                    self.note(format!("database '{name}' is removed: {removed}"));
+                    self.note(&format!("database '{name}' is removed: {removed}"));
                     if !removed && !self.service().log().has_failed() {
                         return Err("it is not removed, though nothing has failed".to_owned());
                     }
@@ -692,16 +634,16 @@ impl World {
     }
 
     /// A backup, and a database made of it.
-    fn copy(&mut self, name: &str, moment: Moment) -> Verdict {
+    fn copy(&mut self, name: &str, moment: Moment) {
         let from = self.slot();
         let mut bytes = Vec::new();
         let source = self.slots[from].name.clone();
         if let Err(error) = self.service().backup(&source, moment, &mut bytes) {
-            self.note(format!("a backup of '{source}' fails: {error}"));
-            return Ok(());
+            self.note(&format!("a backup of '{source}' fails: {error}"));
+            return;
         }
         let restored = self.service().restore(name, None, moment, &mut bytes.as_slice());
-        self.note(format!("'{source}' is copied to '{name}' by a backup: {}", restored.is_ok()));
+        self.note(&format!("'{source}' is copied to '{name}' by a backup: {}", restored.is_ok()));
         let done = restored.is_ok();
         let lsn = self.catalogued(done);
         let mut slot = Slot::new(name, lsn, done);
@@ -710,15 +652,14 @@ impl World {
             self.slots[from].ran.iter().filter(kept).map(|ran| Ran { lsn, shown: done, ..ran.clone() }).collect();
         slot.ran.iter().for_each(|ran| drop(slot.model.run(&ran.commands, ran.together, ran.moment)));
         self.report.restored += u64::from(done);
-        self.add(slot)
+        self.add(slot);
     }
 
-    fn add(&mut self, slot: Slot) -> Verdict {
+    fn add(&mut self, slot: Slot) {
         // What could not be made for want of the store is not there; if the log failed, the next start knows.
         if !slot.in_doubt || self.service().log().has_failed() {
             self.slots.push(slot);
         }
-        Ok(())
     }
 
     // --- ends and beginnings -----------------------------------------------------------------------------------------
@@ -730,12 +671,12 @@ impl World {
         self.report.crashes += 1;
         self.report.power_cuts += u64::from(powerless);
         let last = self.service().log().last();
-        self.note(format!("the {} at record {}", if powerless { "power goes" } else { "process is killed" }, last.0));
+        self.note(&format!("the {} at record {}", if powerless { "power goes" } else { "process is killed" }, last.0));
         self.leave(powerless);
         let powerless = self.come_back()? || powerless;
         let cut = self.service().log().recovery().last;
         self.report.records_lost += last.0.saturating_sub(cut.0);
-        self.note(format!("it is back with records up to {}", cut.0));
+        self.note(&format!("it is back with records up to {}", cut.0));
         self.judge(cut, powerless)
     }
 
@@ -769,7 +710,7 @@ impl World {
                     return Ok(went);
                 }
                 Err(error) if troubled => {
-                    self.note(format!("a start fails: {error}"));
+                    self.note(&format!("a start fails: {error}"));
                     self.report.starts_failed += 1;
                     let powerless = self.one_in(2);
                     went |= powerless;
@@ -801,7 +742,7 @@ impl World {
         self.reads_fail_for = 0;
         self.store.fail_reads(false);
         let closed = self.service().close();
-        self.note(format!("it is stopped: {closed:?}"));
+        self.note(&format!("it is stopped: {closed:?}"));
         let last = self.service().log().last();
         self.leave(false);
         self.service = Some(Arc::new(self.open().map_err(|error| format!("it does not start: {error}"))?));
@@ -812,6 +753,60 @@ impl World {
         self.judge(cut, false)?;
         self.count()
     }
+}
+
+/// Sends commands, and waits for nothing. `None` if a transaction was not accepted.
+fn send(session: &mut Session, commands: &[Words], together: bool, moment: Moment) -> Verdict<Option<Step>> {
+    let say = |session: &mut Session, command: &[&[u8]]| match session.command(command, moment, &Patient) {
+        Step::Parked { ticket, .. } => match session.unpark(ticket) {
+            Unparked::Reply { reply, after } => Ok(Step::Reply { reply, after }),
+            _ => Err("nobody else could have answered".to_owned()),
+        },
+        Step::Long(job) => {
+            let account = session.account().cloned().ok_or("only a database has long work")?;
+            let (job, ran) = Session::run_long(&account, job, moment, &Patient);
+            Ok(session.resume(job, ran))
+        }
+        step => Ok(step),
+    };
+    if !together {
+        let args: Vec<&[u8]> = commands[0].iter().map(Vec::as_slice).collect();
+        return say(session, &args).map(Some);
+    }
+    say(session, &[b"MULTI"])?;
+    let mut is_fine = true;
+    for command in commands {
+        let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        let step = say(session, &args)?;
+        is_fine &= matches!(step, Step::Reply { reply: Reply::Status(_), .. });
+    }
+    let step = say(session, &[b"EXEC"])?;
+    if is_fine {
+        return Ok(Some(step));
+    }
+    match step {
+        Step::Reply { reply: Reply::Error(_), .. } => Ok(None),
+        step => Err(format!("a transaction ran that had an error in it: {step:?}")),
+    }
+}
+
+fn compare(commands: &[Words], replies: &[Reply], expected: &[Reply]) -> Verdict {
+    if replies.len() != expected.len() {
+        return Err(format!("{} replies, the model has {}", replies.len(), expected.len()));
+    }
+    for (at, (reply, expected)) in replies.iter().zip(expected).enumerate() {
+        let command = commands.get(at).or(commands.last()).map_or(&[][..], Vec::as_slice);
+        let fine = match compare_of(subject(command)) {
+            Compare::Payload => matches!((reply, expected), (Reply::Bulk(_), Reply::Bulk(_))) || reply == expected,
+            Compare::Chance if command[0] == b"SPOP" => true,
+            Compare::Chance => alike(reply, expected),
+            compare => same(compare, reply, expected),
+        };
+        if !fine {
+            return Err(format!("the model says\n{}", reply_text::text(expected)));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a request is one that a key keeps from running twice here.
@@ -829,7 +824,7 @@ fn effect(command: &Words) -> Option<Effect> {
 struct Drawn {
     sent: Vec<Words>,
     run: Vec<Words>,
-    is_drawn: bool,
+    by_chance: bool,
 }
 
 impl Drawn {
@@ -848,7 +843,7 @@ fn is_script(command: &Words) -> bool {
 fn drawn_by_chance(sent: Vec<Words>, reply: &Reply) -> Drawn {
     let is_drawn = sent.len() == 1 && sent[0][0] == b"SPOP" && !matches!(reply, Reply::Error(_));
     if !is_drawn {
-        return Drawn { run: sent.clone(), sent, is_drawn };
+        return Drawn { run: sent.clone(), sent, by_chance: is_drawn };
     }
     let members: Vec<Vec<u8>> = as_resp2(reply)
         .iter()
@@ -861,7 +856,7 @@ fn drawn_by_chance(sent: Vec<Words>, reply: &Reply) -> Drawn {
     let mut command = vec![b"SREM".to_vec(), sent[0][1].clone()];
     command.extend(members);
     let run = if command.len() > 2 { command } else { vec![b"EXISTS".to_vec(), sent[0][1].clone()] };
-    Drawn { sent, run: vec![run], is_drawn }
+    Drawn { sent, run: vec![run], by_chance: is_drawn }
 }
 
 impl std::ops::AddAssign for Report {

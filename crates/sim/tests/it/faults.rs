@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dormouse_database::{Delivery, Options, Outbox, Service, Session, Step};
+use dormouse_database::{Delivery, Options, Outbox, Service, Session, Step, Unparked};
 use dormouse_engine::{Client, Door, Facts, Grant, Limits, Moment, Patient, Random};
 use dormouse_proto::{CommandError, Reply};
 use dormouse_sim::SimStore;
@@ -64,11 +64,29 @@ impl Bed {
 
     /// A reply and what it depends on.
     fn run(&self, args: &[&[u8]]) -> (Reply, Lsn) {
+        self.run_at(0, args)
+    }
+
+    /// As [`Self::run`], so many milliseconds after the beginning. What would wait gives up.
+    fn run_at(&self, ms: u64, args: &[&[u8]]) -> (Reply, Lsn) {
         let client = Client::new(self.service.next_client(), Door::Resp, Grant::Full);
         let mut session = Session::connection(&self.service, client, Arc::new(Nowhere));
         session.enter(self.service.default_account());
-        match session.command(args, Moment { now_us: 1_700_000_000_000_000, seed: 2 }, &Patient) {
+        match session.command(args, Moment { now_us: 1_700_000_000_000_000 + ms * 1_000, seed: 2 }, &Patient) {
             Step::Reply { reply, after } => (reply, after),
+            Step::Long(job) => {
+                let account = session.account().cloned().unwrap();
+                let moment = Moment { now_us: 1_700_000_000_000_000 + ms * 1_000, seed: 2 };
+                let (job, ran) = Session::run_long(&account, job, moment, &Patient);
+                match session.resume(job, ran) {
+                    Step::Reply { reply, after } => (reply, after),
+                    step => panic!("{step:?}"),
+                }
+            }
+            Step::Parked { ticket, .. } => match session.unpark(ticket) {
+                Unparked::Reply { reply, after } => (reply, after),
+                unparked => panic!("{unparked:?}"),
+            },
             step => panic!("{step:?}"),
         }
     }
@@ -173,6 +191,41 @@ fn any_change_of_the_disk_may_fail() {
     }
     // Segments made ready beforehand, and those that are retired, can be done without.
     assert!(survived > 10 && refused > 100, "{survived} {refused}");
+}
+
+/// What is not on disk is not shown, in whatever way it is met; and what is dead is dead.
+#[test]
+fn after_the_log_has_failed_readers_see_what_is_on_disk_and_no_dead_key() {
+    let bed = Bed::new();
+    let words = |line: &'static str| line.split(' ').map(str::as_bytes).collect::<Vec<_>>();
+    for line in ["SET mortal v PX 100", "SET k v", "SET other v", "HSET h f 1 g 2", "RPUSH l a", "SET dies v PX 150"] {
+        bed.ask(&words(line)).unwrap();
+    }
+    bed.service.checkpoint().unwrap();
+    bed.service.databases().iter().for_each(|database| database.evict_idle());
+    for line in ["HPEXPIRE h 50 FIELDS 1 f", "APPEND k x", "LPOP l"] {
+        bed.run(&words(line));
+    }
+    bed.disk.fail_at(bed.disk.operations() + 1, Fault::Refused);
+    bed.service.log().turn();
+    assert!(bed.service.log().has_failed());
+    let durable = bed.service.log().durable();
+    let ask = |line| bed.run_at(200, &words(line));
+    // Dead keys go first, as nobody may see them, and make nothing visible that was not.
+    let (keys, after) = ask("KEYS *");
+    let Reply::Array(keys) = keys else { panic!("{keys:?}") };
+    assert!(!keys.contains(&Reply::bulk("mortal")) && !keys.contains(&Reply::bulk("dies")), "{keys:?}");
+    assert!(after > durable);
+    for line in ["EXISTS k h", "GET k", "HGETALL h", "BLPOP l 1", "EXISTS l", "EXISTS k mortal"] {
+        let (reply, after) = ask(line);
+        assert!(after > durable, "{line}: {reply:?}");
+    }
+    assert_eq!(ask("GET other"), (Reply::bulk("v"), Lsn(0)));
+    let (disk, store) = bed.after(true, 1);
+    let again = Bed::open(disk, store).unwrap();
+    assert_eq!(again.run_at(200, &words("HLEN h")).0, Reply::Integer(2));
+    assert_eq!(again.run_at(200, &words("LLEN l")).0, Reply::Integer(1));
+    assert_eq!(again.run_at(200, &words("GET k")).0, Reply::bulk("v"));
 }
 
 #[test]

@@ -25,7 +25,9 @@ fn nothing_acknowledged_is_lost_in_any_life() {
     let mut sum = Report::default();
     std::thread::scope(|scope| {
         let all: Vec<_> = (0..threads).map(|thread| scope.spawn(move || lived(thread))).collect();
-        all.into_iter().for_each(|thread| sum += thread.join().unwrap());
+        for thread in all {
+            sum += thread.join().unwrap();
+        }
     });
     println!("{sum:?}");
     // What is to be survived has to happen.
