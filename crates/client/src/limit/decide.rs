@@ -269,7 +269,7 @@ pub(crate) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1_700))]
+        #![proptest_config(ProptestConfig::with_cases(3_400))]
 
         /// A hundred thousand checks.
         #[test]

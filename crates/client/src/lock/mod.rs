@@ -145,21 +145,31 @@ impl Lock {
     pub async fn acquire(&self, longest: Duration) -> Result<Guard, LockError> {
         let until = rt::Instant::now().checked_add(longest);
         // The same token throughout: an attempt whose answer was lost may have taken the lock.
-        let (token, mut bound) = (rt::random_token(), PAUSES.0);
-        loop {
+        let (token, mut bound, mut is_doubtful) = (rt::random_token(), PAUSES.0, false);
+        let error = loop {
             let held_for = match self.attempt(&token).await {
                 Ok(Ok(guard)) => return Ok(guard),
                 Ok(Err(held_for)) => held_for,
-                Err(error) if error.is_retryable() => PAUSES.1,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    is_doubtful |= error.is_ambiguous();
+                    if !error.is_retryable() {
+                        break error.into();
+                    }
+                    PAUSES.1
+                }
             };
             let pause = (bound / 2 + jitter(bound)).min(held_for + jitter(PAUSES.0) + Duration::from_millis(1));
             if until.is_some_and(|until| rt::Instant::now() + pause > until) {
-                return Err(LockError::Busy);
+                break LockError::Busy;
             }
             rt::sleep(pause).await;
             bound = (bound * 2).min(PAUSES.1);
+        };
+        if is_doubtful {
+            // If one of the attempts took it after all, nobody need wait for its deadline.
+            let _ = self.give_back(&token).await;
         }
+        Err(error)
     }
 
     /// Takes the lock, does something with its fence, and gives it back. If the lock is lost, the work is dropped.

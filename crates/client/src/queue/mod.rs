@@ -9,10 +9,7 @@
 //! emails.push(&"to ada").await?;
 //!
 //! for job in emails.take::<String>(10).await? {
-//!     match job.payload.as_deref() {
-//!         Ok("to ada") => job.done().await?,
-//!         other => job.failed(&format!("{other:?}")).await?,
-//!     };
+//!     if job.payload.as_deref() == Ok("to ada") { job.done().await? } else { job.failed("to whom?").await? };
 //! }
 //! assert_eq!(emails.len().await?, 0);
 //! # Ok(()) });

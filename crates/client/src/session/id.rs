@@ -18,7 +18,7 @@ use crate::rt;
 ///
 /// let id = SessionId::random();
 /// assert_eq!(id.secret().len(), 43);
-/// assert_eq!(SessionId::read(id.secret()), Some(id.clone()));
+/// assert_eq!(SessionId::read(&id.secret()), Some(id.clone()));
 /// assert_eq!(SessionId::read("guess"), None);
 /// assert_eq!(format!("{id:?}"), "SessionId(…)");
 /// ```
