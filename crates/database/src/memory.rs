@@ -21,6 +21,7 @@ const BATCH_BYTES_MIN: u64 = 256 << 10;
 const BATCHES: u64 = 2;
 /// How far behind the line the wall is, as a part of the room for data.
 const WALL_SHARE: u64 = 16;
+const WALL_BYTES_MIN: u64 = 1 << 20;
 /// The log may grow to this part of the room for data before a checkpoint: what it has cannot leave memory.
 const TAIL_SHARE: u64 = 4;
 const TAIL_BYTES_MIN: u64 = 1 << 20;
@@ -117,7 +118,7 @@ impl Memory {
     }
 
     fn is_past_wall(&self) -> bool {
-        let wall = self.line().unwrap_or(u64::MAX).saturating_add(self.room() / WALL_SHARE);
+        let wall = self.line().unwrap_or(u64::MAX).saturating_add((self.room() / WALL_SHARE).max(WALL_BYTES_MIN));
         self.taken.load(Ordering::Relaxed) > wall && !self.stuck.load(Ordering::Relaxed)
     }
 
@@ -188,13 +189,13 @@ mod tests {
                 _ => None,
             }
         };
-        assert_eq!(run(&[b"SET", b"k", &vec![b'v'; 1 << 20]]), Some(Reply::OK));
+        assert_eq!(run(&[b"SET", b"k", &vec![b'v'; 2 << 20]]), Some(Reply::OK));
         assert_eq!(run(&[b"SET", b"other", b"v"]), None, "it waits");
         memory.note_failing(true);
         assert!(
             matches!(run(&[b"SET", b"other", b"v"]), Some(Reply::Error(error)) if error.to_string().starts_with("OOM "))
         );
-        assert_eq!(run(&[b"STRLEN", b"k"]), Some(Reply::Integer(1 << 20)));
+        assert_eq!(run(&[b"STRLEN", b"k"]), Some(Reply::Integer(2 << 20)));
         assert_eq!(run(&[b"DEL", b"k"]), Some(Reply::Integer(1)));
         assert_eq!(run(&[b"SET", b"other", b"v"]), Some(Reply::OK));
     }

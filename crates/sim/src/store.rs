@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dormouse_engine::Random;
-use dormouse_storage::{Batch, Error, Lsn, Result, Snapshot, Store};
+use dormouse_storage::{Batch, Error, Lsn, Result, Snapshot, Store, check_batch};
 use parking_lot::Mutex;
 
 use crate::Mutant;
@@ -198,9 +198,7 @@ impl Store for SimStore {
 
     fn apply(&self, batch: &Batch, upto: Lsn) -> Result<()> {
         let mut state = self.state.lock();
-        if upto < state.applied {
-            return Err(injected("applying a checkpoint behind the last"));
-        }
+        check_batch(batch, state.applied, upto)?;
         state.applies += 1;
         if state.in_doubt.is_some() {
             return Err(injected("applying a checkpoint after one that failed"));

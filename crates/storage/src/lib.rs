@@ -31,7 +31,7 @@ pub use lock::DirectoryLock;
 pub use log::{DroppedTail, Log, LogOptions, Recovery, check_log};
 pub use store::{
     Batch, CheckedStore, FaultyStore, KEY_BYTES_MAX, KEY_BYTES_MIN, MemoryStore, Snapshot, Store, StoreOptions,
-    VALUE_BYTES_MAX, check_store, open_store,
+    VALUE_BYTES_MAX, check_batch, check_store, open_store,
 };
 
 /// The position of a record in the log. The first record is 1 and each record adds one; 0 is "nothing yet".

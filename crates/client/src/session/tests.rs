@@ -13,7 +13,7 @@ use crate::TestServer;
 async fn both_timeouts_hold() {
     let server = TestServer::start().expect("a server");
     let sessions = Sessions::new(&server.client(), "s");
-    let sessions = sessions.idle(Duration::from_millis(400)).absolute(Duration::from_millis(1_000));
+    let sessions = sessions.idle(Duration::from_millis(400)).absolute(Duration::from_secs(1));
     let (used, unused) =
         (sessions.create(None, 1).await.expect("answers"), sessions.create(None, 2).await.expect("answers"));
     let began = std::time::Instant::now();

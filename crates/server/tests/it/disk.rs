@@ -247,7 +247,7 @@ fn a_damaged_block_of_the_store_costs_what_is_in_it() {
         let middle = bytes.len() / 3;
         bytes[middle..middle + 16].iter_mut().for_each(|byte| *byte ^= 0x5a);
     });
-    let said = refused(dormouse().arg("check").arg("--data").arg(&data));
+    let said = refused(dormouse().arg("check").arg(&data));
     assert!(said.contains("checksum"), "{said}");
     let mut server = Server::start(&data, LOG_ONLY);
     let mut wire = server.resp();

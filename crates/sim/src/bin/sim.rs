@@ -58,15 +58,12 @@ fn mutants(args: &Args) -> ExitCode {
     let mut all = true;
     for mutant in Mutant::ALL {
         let noticed = (args.seed..args.seed + args.seeds).find_map(|seed| run(seed, args.steps, Some(mutant)).err());
-        match noticed {
-            Some(failure) => {
-                let what: Vec<&str> = failure.what.lines().take(3).collect();
-                println!("{mutant:?}: seed {}: {}", failure.seed, what.join(" | "));
-            }
-            None => {
-                println!("{mutant:?}: not noticed");
-                all = false;
-            }
+        if let Some(failure) = noticed {
+            let what: Vec<&str> = failure.what.lines().take(3).collect();
+            println!("{mutant:?}: seed {}: {}", failure.seed, what.join(" | "));
+        } else {
+            println!("{mutant:?}: not noticed");
+            all = false;
         }
     }
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }

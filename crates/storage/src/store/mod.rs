@@ -160,8 +160,8 @@ fn entry_bytes(key: &Bytes, value: Option<&Bytes>) -> usize {
     key.len() + value.map_or(0, Bytes::len)
 }
 
-/// What every store checks before it applies a batch.
-pub(crate) fn check_batch(batch: &Batch, applied: Lsn, upto: Lsn) -> Result<()> {
+/// What every store checks before it applies a batch: keys, values, and that the position does not go back.
+pub fn check_batch(batch: &Batch, applied: Lsn, upto: Lsn) -> Result<()> {
     if upto < applied {
         let what = format!("a batch up to LSN {} comes after one up to LSN {}", upto.0, applied.0);
         return Err(Error::Store { context: "applying a checkpoint".into(), what });
