@@ -108,7 +108,7 @@ fn torture(shell: &Shell, args: &[&str]) -> anyhow::Result<()> {
         }
     }
     let name = "crash::what_was_acknowledged_survives_every_kill";
-    let mut command = shell.cargo(&["test", "-p", "dormouse", "--test", "it", name, "--", "--nocapture"]);
+    let mut command = shell.cargo(&["test", "--workspace", "--test", "it", name, "--", "--nocapture"]);
     command.env("DORMOUSE_CRASH_ROUNDS", rounds).env("DORMOUSE_CRASH_SEED", seed);
     shell::run(command).map(drop)
 }
