@@ -59,7 +59,7 @@ const SEEDS: &str = "24";
 const JSON_SEEDS: &str = "40";
 
 /// How long each target runs; `cargo xtask fuzz` is for more.
-const FUZZ_TIME: Duration = Duration::from_secs(10);
+const FUZZ_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) fn list() {
     for Step { name, about, .. } in STEPS {

@@ -552,7 +552,8 @@ impl World {
         if !may {
             return Err("refused, though nothing has failed".to_owned());
         }
-        if last != before && !has_failed {
+        // A dead key that it met on its way may have been removed; anything else shows when the database is looked at.
+        if last.0 > before.0 + 1 && !has_failed {
             return Err(format!("refused, but records {} to {} were logged", before.0 + 1, last.0));
         }
         Ok(())
