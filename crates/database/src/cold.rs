@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dormouse_engine::{Libraries, Record, Source, SourceError, hash};
+use dormouse_engine::{ClientId, Libraries, Record, Source, SourceError, hash};
 use dormouse_proto::Blob;
 use dormouse_storage::Store;
 
@@ -107,14 +107,29 @@ impl Source for Cold<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Fetch {
     epoch: u32,
+    clock_us: Clock,
+    /// Whether the client can be told what comes later: then it has to be there still when its command runs.
+    pub(crate) is_connected: bool,
     /// Each with what the database said of its going and coming.
     keys: Vec<(u64, Blob, u32)>,
 }
 
+/// What is to be done about keys that only the store has.
+#[derive(Clone, Copy)]
+pub(crate) enum Fetching<'a> {
+    /// They are read as they are met.
+    Never,
+    /// If reads are slow, they are fetched first.
+    IfNeeded,
+    /// They have been.
+    Done(&'a Fetch),
+}
+
 impl Database {
     /// What to fetch before this is run, if the store is slow and it names keys that only the store has.
-    pub(crate) fn fetch_for(&self, state: &State, work: &Work<'_>) -> Option<Fetch> {
-        if state.space.cold() == 0 || !self.pace.is_slow() || state.hub.facts.clock_us.is_none() {
+    pub(crate) fn fetch_for(&self, state: &State, client: ClientId, work: &Work<'_>) -> Option<Fetch> {
+        let clock_us = state.hub.facts.clock_us?;
+        if state.space.cold() == 0 || !self.pace.is_slow() {
             return None;
         }
         let mut keys = Vec::new();
@@ -133,26 +148,27 @@ impl Database {
                 }
             }
         }
-        (!keys.is_empty()).then(|| Fetch { epoch: state.space.epoch(), keys })
+        let is_connected = state.is_connected(client);
+        (!keys.is_empty()).then(|| Fetch { epoch: state.space.epoch(), clock_us, is_connected, keys })
     }
 
     /// Brings keys into memory. May block.
     pub(crate) fn fetch(&self, fetch: &Fetch) {
-        let clock_us = self.hold_patiently().hub.facts.clock_us;
-        let pace = clock_us.map(|clock_us| (&self.pace, clock_us));
+        let pace = Some((&self.pace, fetch.clock_us));
         let cold = Cold { store: &*self.store, id: self.id(), epoch: fetch.epoch, pace };
         let mut found = Vec::new();
         let mut bytes = 0;
         for (hash, key, leavings) in &fetch.keys {
             // One that cannot be read is told to the command that asks for it.
-            let Ok(record) = cold.load(*hash, key) else { return };
+            let Ok(record) = cold.load(*hash, key) else { break };
             bytes += record.as_ref().map_or(0, |record| record.value.memory_bytes());
             found.extend(record.map(|record| (*hash, key, *leavings, record)));
             if bytes > FETCH_BYTES_MAX {
                 break;
             }
         }
-        let mut state = self.hold_patiently();
+        // A script that has the database may have it for long: then they are read again when they are asked for.
+        let Some(mut state) = self.hold() else { return };
         for (hash, key, leavings, record) in found {
             let space = &mut state.space;
             // What has come and gone meanwhile may have been changed in between.
@@ -176,6 +192,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::database::{Delivery, Outbox};
     use crate::work::{LongJob, Ran};
     use crate::{checkpoint, recovery};
 
@@ -345,6 +362,32 @@ mod tests {
         let all: Vec<String> = (0..2_000).map(|key| key.to_string()).collect();
         assert_eq!(bed.say(&format!("EXISTS {}", all.join(" "))), Reply::Integer(2_000));
         assert_eq!(bed.database.resident(), 2_000);
+    }
+
+    struct Nowhere;
+
+    impl Outbox for Nowhere {
+        fn deliver(&self, _: Delivery) {}
+    }
+
+    #[test]
+    fn who_goes_while_a_key_is_fetched_waits_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let bed = Bed::open(dir.path());
+        bed.say("SET other v");
+        bed.cool();
+        let mut client = Client::new(ClientId(7), Door::Resp, Grant::Full);
+        bed.database.join(&client, Arc::new(Nowhere));
+        let args: [&[u8]; 3] = [b"BLPOP", b"q", b"0"];
+        let work = Work::One(dormouse_engine::find(&args).unwrap().command, &args);
+        let Ran::Long(mut job) = bed.database.run_once(&mut client, work, None, MOMENT, &Patient) else {
+            panic!("its key is cold")
+        };
+        let theirs = Arc::clone(&bed.database);
+        *bed.store.next.lock() = Some(Box::new(move || theirs.leave(&client)));
+        assert!(matches!(bed.database.run_long(&mut job, MOMENT, &Patient), Ran::Done { .. }));
+        assert_eq!(bed.say("RPUSH q a"), Reply::Integer(1));
+        assert_eq!(bed.say("LLEN q"), Reply::Integer(1));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use dormouse_proto::{Blob, CommandError, Reply};
 use dormouse_storage::{Durability, Log, Lsn, Store};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use crate::cold::{Cold, Pace};
+use crate::cold::{Cold, Fetching, Pace};
 use crate::layout;
 use crate::memory::Memory;
 use crate::once::{Note, Notes, Once, Repeat};
@@ -283,7 +283,7 @@ impl Database {
     }
 
     /// Holds the database, or learns that a long script does. Whatever was put off comes first.
-    fn hold(&self) -> Option<MutexGuard<'_, State>> {
+    pub(crate) fn hold(&self) -> Option<MutexGuard<'_, State>> {
         let mut state = loop {
             if self.long.load(Ordering::Acquire) {
                 return None;
@@ -327,7 +327,7 @@ impl Database {
 
     /// Runs work that has passed every check, right here: keys that only the store has are read meanwhile. `leash` ends scripts that should move to a thread of their own.
     pub fn run(&self, client: &mut Client, work: Work<'_>, moment: Moment, leash: &dyn Watchdog) -> Ran {
-        self.run_here(client, work, None, moment, leash, false)
+        self.run_here(client, work, None, moment, leash, Fetching::Never)
     }
 
     /// As [`Self::run`], for work that may have to wait for its keys elsewhere ([`Ran::Long`]), and is not to run again if it
@@ -340,10 +340,10 @@ impl Database {
         moment: Moment,
         leash: &dyn Watchdog,
     ) -> Ran {
-        self.run_here(client, work, once, moment, leash, true)
+        self.run_here(client, work, once, moment, leash, Fetching::IfNeeded)
     }
 
-    /// Runs work where it was asked for, if nothing keeps it from that; `may_fetch` is whether slow reads of its keys may.
+    /// Runs work where it was asked for, if nothing keeps it from that.
     fn run_here(
         &self,
         client: &mut Client,
@@ -351,7 +351,7 @@ impl Database {
         once: Option<&Arc<Once>>,
         moment: Moment,
         leash: &dyn Watchdog,
-        may_fetch: bool,
+        fetching: Fetching<'_>,
     ) -> Ran {
         if work.writes() && self.log.has_failed() {
             return Ran::Done { reply: CommandError::LogFailed.into(), after: Lsn(0) };
@@ -378,11 +378,17 @@ impl Database {
         {
             return Ran::Paused;
         }
+        if matches!(fetching, Fetching::Done(fetch) if fetch.is_connected && !state.is_connected(client.id)) {
+            // Its client went meanwhile: nobody would be there for what it waits for or watches.
+            return Ran::Done { reply: Reply::Null, after: Lsn(0) };
+        }
         let once = once.filter(|_| work.matters_twice());
         if let Some(ran) = once.and_then(|once| self.repeated(&mut state, once, moment)) {
             return ran;
         }
-        if may_fetch && let Some(fetch) = self.fetch_for(&state, &work) {
+        if matches!(fetching, Fetching::IfNeeded)
+            && let Some(fetch) = self.fetch_for(&state, client.id, &work)
+        {
             let job = work.to_job(client.clone(), once.cloned());
             return Ran::Long(Box::new(LongJob { fetch: Some(fetch), ..job }));
         }
@@ -419,14 +425,19 @@ impl Database {
         if let Some(sweep) = job.sweep.take() {
             return self.run_in_steps(job, sweep, moment);
         }
-        let fetched = job.fetch.take().inspect(|fetch| self.fetch(fetch)).is_some();
+        let fetched = job.fetch.take().inspect(|fetch| self.fetch(fetch));
         let LongJob { queue, all, client, once, .. } = job;
         let args = args_of_job(queue);
         let work = of_job(queue, *all, &args);
         let once = once.as_ref();
-        if fetched && !work.has_script() {
+        if let Some(fetch) = &fetched {
             // If it finds the database held by a script, or paused, whoever asked tries again, with its keys in memory.
-            return self.run_here(client, work, once, moment, limit, false);
+            if self.long.load(Ordering::Acquire) {
+                return Ran::Busy;
+            }
+            if !work.has_script() {
+                return self.run_here(client, work, once, moment, limit, Fetching::Done(fetch));
+            }
         }
         let _turn = self.long_turn.lock();
         self.long.store(true, Ordering::Release);
@@ -590,6 +601,11 @@ impl Database {
             self.restricted.store(restricted, Ordering::Relaxed);
         }
         self.note_busy_after(state);
+    }
+
+    /// Says exactly how many bytes it takes, where a commit may be a little off.
+    pub(crate) fn tell_exactly(&self) {
+        self.memory.tell_exactly(&self.told_bytes, self.memory_bytes());
     }
 
     pub(crate) fn tell_memory(&self, bytes: usize) {
@@ -907,6 +923,11 @@ impl State {
         let Some(&(oldest, _)) = self.commits.front() else { return Lsn(0) };
         let at = seq.checked_sub(oldest).and_then(|at| self.commits.get(at as usize));
         at.map_or(Lsn(0), |&(_, lsn)| lsn)
+    }
+
+    /// Whether a client is there that can be told what comes later.
+    pub(crate) fn is_connected(&self, client: ClientId) -> bool {
+        self.outboxes.contains_key(&client)
     }
 
     fn newest(&mut self, log: &Log) -> Lsn {

@@ -101,9 +101,14 @@ impl Memory {
     pub(crate) fn tell(&self, told: &AtomicU64, bytes: u64) {
         let grain = least(self.room() / GRAIN_SHARE, GRAIN_BYTES_MAX);
         if self.max > 0 && told.load(Ordering::Relaxed).abs_diff(bytes) > grain {
-            let before = told.swap(bytes, Ordering::Relaxed);
-            self.taken.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+            self.tell_exactly(told, bytes);
         }
+    }
+
+    /// As [`Self::tell`], to the byte: what many databases are off by adds up.
+    pub(crate) fn tell_exactly(&self, told: &AtomicU64, bytes: u64) {
+        let before = told.swap(bytes, Ordering::Relaxed);
+        self.taken.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
     }
 
     /// A database leaves memory.
@@ -119,7 +124,7 @@ impl Memory {
 
     fn is_past_wall(&self) -> bool {
         let wall = self.line().unwrap_or(u64::MAX).saturating_add((self.room() / WALL_SHARE).max(WALL_BYTES_MIN));
-        self.taken.load(Ordering::Relaxed) > wall && !self.stuck.load(Ordering::Relaxed)
+        self.taken.load(Ordering::Relaxed) > wall && (self.is_failing() || !self.stuck.load(Ordering::Relaxed))
     }
 
     /// Whether all has left memory that could, and it is still too much.
@@ -223,6 +228,9 @@ mod tests {
         assert!(memory.is_at_wall());
         memory.note_stuck(true);
         assert!(!memory.is_at_wall(), "it would be for ever");
+        memory.note_failing(true);
+        assert!(memory.is_at_wall(), "it is refused");
+        memory.note_failing(false);
         memory.note_stuck(false);
         memory.forget(&one);
         assert!(!memory.is_at_wall());

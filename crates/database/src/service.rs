@@ -742,31 +742,37 @@ impl Service {
 
     /// Lets keys leave memory until data fits its bound again; dirty ones go to the store first.
     pub fn relieve(&self) -> Result<(), Error> {
+        let memory = &self.mould.memory;
+        let mut freed = self.evict();
+        let mut is_stuck = false;
         if self.is_over_memory() {
-            self.evict();
-            if self.is_over_memory() {
-                self.checkpoint()?;
-                self.evict();
-            }
+            // Writers that fill at once what comes free are no reason to let more of them in.
+            memory.note_stuck(false);
+            let written = self.checkpoint()?;
+            freed += self.evict();
+            is_stuck = written == 0 && freed == 0 && self.is_over_memory();
         }
-        self.mould.memory.note_stuck(self.is_over_memory());
+        memory.note_stuck(is_stuck);
         Ok(())
     }
 
-    /// Lets keys that the store has leave memory, if data takes more than it may.
-    pub fn evict(&self) {
-        let Some(line) = self.mould.memory.line().filter(|_| self.is_over_memory()) else { return };
+    /// Lets keys that the store has leave memory, if data takes more than it may. Returns how many bytes that freed.
+    pub fn evict(&self) -> u64 {
+        self.databases().iter().for_each(|database| database.tell_exactly());
+        let Some(line) = self.mould.memory.line().filter(|_| self.is_over_memory()) else { return 0 };
+        let mut freed = 0;
         // Down to a little under it, so that this is not needed again at once.
         let target = line - line / 16;
         let mut databases = self.databases();
-        databases.sort_by_key(|database| std::cmp::Reverse(database.memory_bytes()));
+        databases.sort_by_cached_key(|database| std::cmp::Reverse(database.memory_bytes()));
         for database in databases {
             let over = self.memory_bytes().saturating_sub(target);
             if over == 0 {
-                return;
+                break;
             }
-            database.evict(over);
+            freed += database.evict(over);
         }
+        freed
     }
 
     /// Moves everything dirty into the store and trims the log. Returns how many keys that were.

@@ -413,7 +413,9 @@ impl Session {
         self.client = client;
         if matches!(ran, Ran::Busy | Ran::Paused) {
             // Nothing ran: the same command will be tried again.
-            self.client.transaction = (all == Some(true)).then(|| Transaction { queue, ..Transaction::default() });
+            if all == Some(true) {
+                self.client.transaction = Some(Transaction { queue, ..Transaction::default() });
+            }
             return Self::step(ran);
         }
         self.end_caching();

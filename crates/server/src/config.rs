@@ -173,7 +173,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TOKEN", env = "DORMOUSE_READ_ONLY_TOKEN", hide_env_values = true)]
     read_only_token: Option<String>,
 
-    /// Memory for data, such as 256MiB or 4GB [default: 1GiB]
+    /// Memory for data, the cache of the store and checkpoints, such as 256MiB or 4GB [default: 1GiB]
     ///
     /// Keys that were not used lately leave memory when it is reached; they stay on disk and come back when asked for.
     #[arg(long, value_name = "SIZE", env = "DORMOUSE_MEMORY")]

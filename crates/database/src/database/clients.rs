@@ -105,6 +105,8 @@ impl Database {
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.disconnect(|_| true);
+        // Whoever still holds it runs nothing there.
+        self.memory.forget(&self.told_bytes);
     }
 
     /// Its users, as they are now.
